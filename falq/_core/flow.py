@@ -1,0 +1,123 @@
+"""How fast calls may go: a token bucket, a limit that adapts, a shared cool-down.
+
+Owns the arithmetic of three valves. They never wait: each tells when, and
+`lanes` and `poller` wait.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+
+@define
+class TokenBucket:
+    """Lets `rate_per_s` things a second through, and `burst` at once after a rest.
+
+    Attributes:
+        rate_per_s: Tokens that come back in a second. Above 0.
+        burst: Tokens that it holds at most. 1 or more.
+    """
+
+    rate_per_s: float
+    burst: float
+    _tokens: float = field(init=False)
+    _counted_at: float | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._tokens = self.burst
+
+    def _count(self, now: float) -> None:
+        if self._counted_at is not None and now > self._counted_at:
+            grown = self._tokens + (now - self._counted_at) * self.rate_per_s
+            self._tokens = min(self.burst, grown)
+        self._counted_at = now
+
+    def take(self, now: float) -> bool:
+        """Return whether one may go now, and take its token.
+
+        Args:
+            now: Loop time in seconds.
+        """
+        self._count(now)
+        # Rounding must not make the caller come back a nanosecond later.
+        if self._tokens < 1.0 - 1e-9:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def give_back(self) -> None:
+        """Return a token that was not used up."""
+        self._tokens = min(self.burst, self._tokens + 1.0)
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until the next one may go; 0 if it may go now."""
+        self._count(now)
+        return max(0.0, (1.0 - self._tokens) / self.rate_per_s)
+
+
+@define
+class AdaptiveLimit:
+    """A limit of calls in flight that starts at the top and shrinks on trouble.
+
+    Additive increase, multiplicative decrease, on loss only: how long fal takes
+    is the work of its runners, not a sign of congestion. A healthy server is
+    never slowed.
+
+    Attributes:
+        top: Where it starts and what it never exceeds.
+        floor: What it never falls below.
+    """
+
+    top: int
+    floor: int = 1
+    _limit: float = field(init=False)
+    _successes: int = field(init=False, default=0)
+    _shrunk_at: float = field(init=False, default=float("-inf"))
+
+    def __attrs_post_init__(self) -> None:
+        self._limit = float(self.top)
+
+    @property
+    def limit(self) -> int:
+        """Calls that may be in flight now."""
+        return int(self._limit)
+
+    def record_success(self) -> None:
+        """Count a good answer; a window of them gives one back."""
+        if self._limit >= self.top:
+            return
+        self._successes += 1
+        if self._successes >= self._limit:
+            self._successes = 0
+            self._limit = min(float(self.top), self._limit + 1.0)
+
+    def record_trouble(self, now: float) -> None:
+        """Count a 429, 503 or time-out; those of one second count as one.
+
+        Args:
+            now: Loop time in seconds.
+        """
+        self._successes = 0
+        if now - self._shrunk_at < 1.0:
+            return
+        self._shrunk_at = now
+        self._limit = max(float(self.floor), self._limit * 0.9)
+
+
+@define
+class Cooldown:
+    """A pause that one refused call imposes on all of its kind.
+
+    Attributes:
+        until: Loop instant at which it is over.
+    """
+
+    until: float = float("-inf")
+
+    def extend(self, now: float, wait_s: float) -> None:
+        """Make the pause last `wait_s` seconds from `now` at least."""
+        self.until = max(self.until, now + wait_s)
+
+    def left_s(self, now: float) -> float:
+        """Return the seconds that are left of it, 0 if it is over."""
+        return max(0.0, self.until - now)

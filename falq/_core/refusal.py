@@ -1,0 +1,173 @@
+"""Read what an answer that says no means.
+
+Owns how fal's, Maton's and a proxy's ways of saying no become falq's errors,
+and how long they ask to wait. It never decides whether to try again: `retry`
+does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from falq._core import codec
+from falq._core.messages import Reply
+from falq.errors import (
+    ApiError,
+    ArgumentError,
+    AuthenticationError,
+    FalqError,
+    InvalidInputError,
+    RateLimitError,
+    RequestNotFoundError,
+    ServerError,
+    UnexpectedRedirectError,
+)
+from falq.model import EndpointId, check_request_id
+
+REQUEST_ID_HEADER = "x-fal-request-id"
+ERROR_TYPE_HEADER = "x-fal-error-type"
+BILLABLE_UNITS_HEADER = "x-fal-billable-units"
+TIMEOUT_TYPE_HEADER = "x-fal-request-timeout-type"
+
+
+def read_error(
+    reply: Reply, *, endpoint: EndpointId | None, request_id: str | None, doing: str
+) -> FalqError:
+    """Return the error that an answer which says no means.
+
+    Args:
+        reply: Any answer that is not 2xx.
+        endpoint: What the call was about.
+        request_id: The request's id, if the caller knows it.
+        doing: What the call did, for the message: "submit", "read the status".
+    """
+    code = reply.status_code
+    facts: dict[str, Any] = {
+        "endpoint": None if endpoint is None else str(endpoint),
+        "request_id": request_id or _header_id(reply),
+    }
+    if 300 <= code < 400:
+        return UnexpectedRedirectError(
+            f"could not {doing}: the server redirected ({code}) and falq does not follow, because "
+            "the key would go along; check the gateway's address",
+            status_code=code,
+            **facts,
+        )
+    detail, error_type = read_detail(reply)
+    facts |= {
+        "status_code": code,
+        "error_type": error_type,
+        "detail": detail,
+        "problems": codec.read_problems(detail),
+    }
+    kind, hint = _kind_and_hint(code, detail)
+    return kind(f"could not {doing}: {describe_detail(detail, code)}; {hint}", **facts)
+
+
+_KINDS: dict[int, tuple[type[ApiError], str]] = {
+    404: (RequestNotFoundError, "check the endpoint and the request id"),
+    422: (InvalidInputError, "correct the arguments"),
+    429: (RateLimitError, "wait and try again, or lower the limits"),
+}
+
+
+def _kind_and_hint(code: int, detail: Any) -> tuple[type[ApiError], str]:
+    if code in {401, 403}:
+        return AuthenticationError, _account_hint(code, detail)
+    if code >= 500:
+        return ServerError, "try again later"
+    return _KINDS.get(code, (ApiError, "see detail for all of it"))
+
+
+def _header_id(reply: Reply) -> str | None:
+    text = reply.headers.get(REQUEST_ID_HEADER)
+    try:
+        return None if text is None else check_request_id(text)
+    except ArgumentError:
+        return None
+
+
+def read_detail(reply: Reply) -> tuple[Any, str | None]:
+    """Return what an answer that says no tells: its detail, and the kind of error.
+
+    `detail` may be a string, a list, an object or missing. Gateways and the
+    Platform API put it under `error` or `message`. The body's `error_type` wins
+    over the header's.
+    """
+    header_type = reply.headers.get(ERROR_TYPE_HEADER)
+    try:
+        body = codec.load_json(reply.body)
+    except ValueError:
+        return excerpt_of(reply.body) or None, header_type
+    if not isinstance(body, dict):
+        return body, header_type
+    detail = body
+    for name in ("detail", "error", "message", "status"):
+        if name in body:
+            detail = body[name]
+            break
+    error_type = body.get("error_type") or body.get("type")
+    if error_type is None and isinstance(detail, list) and detail:
+        first = detail[0]
+        error_type = first.get("type") if isinstance(first, dict) else None
+    return detail, error_type if isinstance(error_type, str) else header_type
+
+
+def describe_detail(detail: Any, status_code: int | None) -> str:
+    """Return one line for a person: the problems if there are any, else the text."""
+    code = "" if status_code is None else f"HTTP {status_code}: "
+    problems = codec.read_problems(detail)
+    if problems:
+        shown = "; ".join(f"{path}: {text}" if path else text for path, text in problems[:5])
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        return f"{code}{shown}{more}"
+    if detail is None or detail == "":
+        return f"{code}no reason given"
+    return f"{code}{detail if isinstance(detail, str) else json.dumps(detail)[:1000]}"
+
+
+def is_account_wide(error: FalqError) -> bool:
+    """Return whether an error will meet every other submit of the account as well.
+
+    401, and 403 "User is locked" (exhausted balance): permanent until a person
+    acts. Another 403 concerns one endpoint.
+    """
+    if not isinstance(error, AuthenticationError):
+        return False
+    return error.status_code == 401 or "locked" in str(error.detail).lower()
+
+
+def _account_hint(code: int, detail: Any) -> str:
+    if code == 401:
+        return "check the key (falq doctor does)"
+    if "locked" in str(detail).lower():
+        return "top up the account; falq does not retry"
+    return "the key lacks the permission, or the endpoint is private"
+
+
+def read_retry_after(reply: Reply, *, wall_now_s: float) -> float | None:
+    """Return the seconds that `Retry-After` asks for; None without one that can be read.
+
+    Args:
+        reply: Any answer.
+        wall_now_s: Unix time, for the form that is a date.
+    """
+    text = reply.headers.get("retry-after")
+    if text is None:
+        return None
+    try:
+        wait_s = float(text)
+    except ValueError:
+        try:
+            wait_s = parsedate_to_datetime(text).timestamp() - wall_now_s
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, wait_s) if math.isfinite(wait_s) else None
+
+
+def excerpt_of(body: bytes) -> str:
+    """Return the start of a body as text."""
+    return body[:400].decode("utf-8", "replace").strip()

@@ -1,0 +1,306 @@
+"""The ways to fal: directly, or through the Maton gateway.
+
+Owns the origins, how a queue path maps onto them, how the key is put on, and
+what each way can do. A gateway is a small frozen value; it never reads the
+environment (`config` does) and never sends anything (`_transport` does).
+
+Rules: a key goes to the gateway's own origins only; `http://` is for loopback
+addresses only; a key is shown nowhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from attrs import converters, field, frozen
+
+from falq.errors import ConfigError, UnsupportedError
+from falq.text import printable
+
+logger = logging.getLogger("falq")
+
+QUEUE = "queue"
+RUN = "run"
+STREAM = "stream"
+REALTIME = "realtime"
+UPLOAD = "upload"
+PLATFORM = "platform"
+
+
+class Secret(str):
+    """Text that is sent but never shown.
+
+    `repr`, `str` and formatting give a mask, and pickling is refused, so that a
+    log, a traceback with its locals or a message to another process cannot carry
+    it. Encoding it, as a socket does, gives the text itself.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("<secret>", spec)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a key is not pickled; let the other process read it from its environment")
+
+    def reveal(self) -> str:
+        """Return the text itself, as plain `str`."""
+        return "".join(self)
+
+
+class HeaderSecret(str):
+    """A header's value with a key in it: masked in every repr, plain when written.
+
+    aiohttp writes `str(value)` onto the wire, so only `repr` can be masked here.
+    That is what logs, tracebacks with locals and exceptions show of headers.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a header with a key is not pickled")
+
+
+def _secret_key(text: str) -> Secret:
+    plain = text.reveal() if isinstance(text, Secret) else text
+    if not isinstance(plain, str):
+        raise ConfigError(f"key must be text, got {type(plain).__name__}", setting="key")
+    trimmed = plain.strip()
+    if trimmed != plain:
+        logger.warning("the key had spaces or line ends around it; they were dropped")
+    if not trimmed:
+        raise ConfigError("key is empty; set it or unset it", setting="key")
+    if not trimmed.isascii() or not trimmed.isprintable() or " " in trimmed:
+        raise ConfigError(
+            "key holds a space, a control character or a letter outside ASCII; copy it again",
+            setting="key",
+        )
+    return Secret(trimmed)
+
+
+def _fal_key(text: str) -> Secret:
+    key = _secret_key(text)
+    if key.count(":") != 1:
+        raise ConfigError(
+            "a fal key has the form '<key id>:<key secret>' with one colon; copy both parts",
+            setting="key",
+        )
+    return key
+
+
+def check_origin(url: str, *, setting: str) -> str:
+    """Return `url` without trailing slashes if a key may be sent below it.
+
+    Args:
+        url: `https://host[:port][/path]`, or `http://` for a loopback address.
+        setting: Name of the setting it came from, for the message.
+
+    Raises:
+        ConfigError: It is anything else, or carries a user name, query or fragment.
+    """
+    shown = printable(repr(url), limit=120)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except (ValueError, AttributeError):
+        parts, host, port = None, None, None
+    if parts is None or not host or port == 0 or parts.scheme not in {"https", "http"}:
+        raise ConfigError(
+            f"{setting}: {shown} is not an address; give one such as 'https://queue.fal.run'",
+            setting=setting,
+        )
+    if parts.query or parts.fragment or "@" in parts.netloc or "\\" in url or not url.isascii():
+        raise ConfigError(
+            f"{setting} holds a user name, a query or a fragment; give scheme, host and path only",
+            setting=setting,
+        )
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigError(
+            f"{setting}: {shown} would send the key unencrypted; use https:// "
+            "(http:// is for loopback addresses only)",
+            setting=setting,
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` names this machine and no other."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(setting: str) -> Any:
+    return lambda url: check_origin(url, setting=setting)
+
+
+@frozen(kw_only=True)
+class Gateway:
+    """What every gateway has. Make a `Fal` or a `Maton`, not this."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as in `FALQ_GATEWAY`."""
+        raise NotImplementedError
+
+    @property
+    def queue_root(self) -> str:
+        """Address below which the queue's paths lie."""
+        raise NotImplementedError
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What it can do beside and with the queue."""
+        raise NotImplementedError
+
+    @property
+    def calls_per_s(self) -> float | None:
+        """Calls a second that the account is allowed, polls included, if known."""
+        return None
+
+    def auth_headers(self) -> dict[str, str]:
+        """Return the headers that carry the key, masked in every repr.
+
+        Raises:
+            ConfigError: It has no key.
+        """
+        raise NotImplementedError
+
+    def require(self, ability: str) -> None:
+        """Return if the gateway can do `ability`.
+
+        Raises:
+            UnsupportedError: It cannot. Nothing was sent.
+        """
+        if ability not in self.abilities:
+            raise UnsupportedError(
+                f"the {self.name} gateway reaches fal's queue only, not {ability}; "
+                "use falq.Fal with a FAL_KEY for that",
+                setting="gateway",
+            )
+
+    def _bearer(self, scheme: str, key: Secret | None, setting: str) -> HeaderSecret:
+        if key is None:
+            raise ConfigError(
+                f"the {self.name} gateway has no key; set {setting} or pass key=...",
+                setting=setting,
+            )
+        return HeaderSecret(f"{scheme} {key.reveal()}")
+
+
+@frozen(kw_only=True)
+class Fal(Gateway):
+    """fal itself, with `Authorization: Key <id>:<secret>`.
+
+    Attributes:
+        key: `<key id>:<key secret>`; None is filled from `FAL_KEY`, or from
+            `FAL_KEY_ID` and `FAL_KEY_SECRET`, when a session is made.
+        queue_url: Origin of the queue.
+        run_url: Origin of direct runs and streams.
+        rest_url: Origin of tokens and storage.
+        cdn_url: Origin of uploads to the CDN.
+        api_url: Origin of the Platform API.
+    """
+
+    key: Secret | None = field(default=None, converter=converters.optional(_fal_key), repr=False)
+    queue_url: str = field(default="https://queue.fal.run", converter=_origin("queue_url"))
+    run_url: str = field(default="https://fal.run", converter=_origin("run_url"))
+    rest_url: str = field(default="https://rest.fal.ai", converter=_origin("rest_url"))
+    cdn_url: str = field(default="https://v3.fal.media", converter=_origin("cdn_url"))
+    api_url: str = field(default="https://api.fal.ai/v1", converter=_origin("api_url"))
+
+    @property
+    def name(self) -> str:
+        """`fal`."""
+        return "fal"
+
+    @property
+    def queue_root(self) -> str:
+        """The queue's origin: paths are the native ones."""
+        return self.queue_url
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """Everything."""
+        return frozenset({QUEUE, RUN, STREAM, REALTIME, UPLOAD, PLATFORM})
+
+    def auth_headers(self) -> dict[str, str]:
+        """Return `Authorization: Key …`, masked in every repr.
+
+        Raises:
+            ConfigError: It has no key.
+        """
+        return {"Authorization": self._bearer("Key", self.key, "FAL_KEY")}
+
+
+@frozen(kw_only=True)
+class Maton(Gateway):
+    """The Maton gateway, which holds the fal key and reaches the queue only.
+
+    Attributes:
+        key: The Maton key; None is filled from `MATON_API_KEY` when a session
+            is made.
+        base_url: Origin of the gateway; `/fal-ai` and the native path follow.
+        control_url: Origin of the API for connections.
+        connection_id: Which of several connections to use, if not the default.
+    """
+
+    key: Secret | None = field(default=None, converter=converters.optional(_secret_key), repr=False)
+    base_url: str = field(default="https://gateway.maton.ai", converter=_origin("base_url"))
+    control_url: str = field(default="https://ctrl.maton.ai", converter=_origin("control_url"))
+    connection_id: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        text = self.connection_id
+        if text is not None and not (text.isascii() and text.isprintable() and text.strip()):
+            raise ConfigError(
+                "connection_id holds characters that no id has; copy it from the list of "
+                "connections",
+                setting="connection_id",
+            )
+
+    @property
+    def name(self) -> str:
+        """`maton`."""
+        return "maton"
+
+    @property
+    def queue_root(self) -> str:
+        """The gateway's origin and its app prefix: owners follow, so `fal-ai` comes twice."""
+        return f"{self.base_url}/fal-ai"
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """The queue."""
+        return frozenset({QUEUE})
+
+    @property
+    def calls_per_s(self) -> float | None:
+        """10 for the account, polls included (Maton's gateway skill, 2026)."""
+        return 10.0
+
+    def auth_headers(self) -> dict[str, str]:
+        """Return `Authorization: Bearer …` and the connection, masked in every repr.
+
+        Raises:
+            ConfigError: It has no key.
+        """
+        headers: dict[str, str] = {}
+        if self.connection_id is not None:
+            headers["Maton-Connection"] = self.connection_id
+        headers["Authorization"] = self._bearer("Bearer", self.key, "MATON_API_KEY")
+        return headers
