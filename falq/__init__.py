@@ -1,0 +1,77 @@
+"""Run generative-AI jobs on the fal.ai queue from asyncio.
+
+The folders, from the face down:
+
+    session        what a user opens
+    _engine        the async machinery behind it
+    _transport     what carries HTTP calls
+    config         settings and environment variables
+    gateways       fal itself, or Maton
+    events         what an observer may hear
+    _core          decisions as plain functions
+    model, errors  the vocabulary
+
+and beside them `emulator` (a fal queue on this machine), `testing`, `batch` and
+`cli`, which are imported by name.
+"""
+
+from falq._core.messages import CallLimits as CallLimits
+from falq._core.messages import CallTimeouts as CallTimeouts
+from falq._core.pollplan import PollSettings as PollSettings
+from falq._core.retry import RetrySettings as RetrySettings
+from falq._engine.engine import SessionStatistics as SessionStatistics
+from falq._engine.handle import Handle as Handle
+from falq._engine.handle import StatusStream as StatusStream
+from falq._engine.mapping import OutcomeStream as OutcomeStream
+from falq._version import __version__ as __version__
+from falq.errors import ApiError as ApiError
+from falq.errors import ArgumentError as ArgumentError
+from falq.errors import AuthenticationError as AuthenticationError
+from falq.errors import ConfigError as ConfigError
+from falq.errors import ConnectError as ConnectError
+from falq.errors import FalqError as FalqError
+from falq.errors import ForkedSessionError as ForkedSessionError
+from falq.errors import InvalidInputError as InvalidInputError
+from falq.errors import JobCancelledError as JobCancelledError
+from falq.errors import JobError as JobError
+from falq.errors import JobFailedError as JobFailedError
+from falq.errors import JobInputError as JobInputError
+from falq.errors import JobLostError as JobLostError
+from falq.errors import JobTimeoutError as JobTimeoutError
+from falq.errors import RateLimitError as RateLimitError
+from falq.errors import RequestNotFoundError as RequestNotFoundError
+from falq.errors import ResponseTooLargeError as ResponseTooLargeError
+from falq.errors import ServerError as ServerError
+from falq.errors import SessionClosedError as SessionClosedError
+from falq.errors import SessionError as SessionError
+from falq.errors import SubmissionUnknownError as SubmissionUnknownError
+from falq.errors import TransportError as TransportError
+from falq.errors import TransportTimeoutError as TransportTimeoutError
+from falq.errors import UnexpectedRedirectError as UnexpectedRedirectError
+from falq.errors import UnsupportedError as UnsupportedError
+from falq.errors import WireError as WireError
+from falq.errors import WrongLoopError as WrongLoopError
+from falq.gateways import Fal as Fal
+from falq.gateways import Gateway as Gateway
+from falq.gateways import Maton as Maton
+from falq.model import Completed as Completed
+from falq.model import EndpointId as EndpointId
+from falq.model import InProgress as InProgress
+from falq.model import LogEntry as LogEntry
+from falq.model import ObjectLifecycle as ObjectLifecycle
+from falq.model import Outcome as Outcome
+from falq.model import Queued as Queued
+from falq.model import Status as Status
+from falq.model import SubmitOptions as SubmitOptions
+from falq.model import Timings as Timings
+from falq.model import Unfinished as Unfinished
+from falq.session import Session as Session
+
+__all__ = sorted(
+    name for name, value in globals().items() if isinstance(value, type) and name[0].isupper()
+)
+
+# Tracebacks, reprs and the documentation shall name what a user can import.
+for _name in __all__:
+    globals()[_name].__module__ = "falq"
+del _name

@@ -1,0 +1,375 @@
+"""One job from top to bottom: slot, submit, watch, result, outcome.
+
+Owns the order of things and the end of each job. It composes scheduler, queue
+client and poller, which do not know each other, and is the poller's checker. A
+job attached by its id enters the same function at its ticket, so there is one
+way to settle.
+
+What may interrupt a job, and where:
+    1. In the line, while it is watched and while its result is fetched, the
+       driver's task is cancelled with a cause and lets go of the job.
+    2. While its submit is on the way nothing interrupts: an answer that nobody
+       reads is a job that nobody can find. The cause is acted on right after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+from attrs import define
+
+from falq import events
+from falq._core.lifecycle import JobMove
+from falq._core.protocol import CANCELLED_WORDS
+from falq._core.result import GONE_AFTER, LATE_ID_GRACE_S, NotReadyError, job_failure
+from falq._engine.job import Job, Stop
+from falq._engine.poller import Poller
+from falq._engine.queue_client import QueueClient
+from falq._engine.scheduler import Scheduler
+from falq.errors import (
+    AuthenticationError,
+    FalqError,
+    JobCancelledError,
+    JobError,
+    JobLostError,
+    JobTimeoutError,
+    RequestNotFoundError,
+)
+from falq.model import CancelOutcome, Completed, Status, Submission, Ticket
+
+logger = logging.getLogger("falq")
+
+CANCEL_WAIT_S = 0.4
+"""How long a job whose time is over waits for the answer to its cancel, in seconds."""
+
+
+@define
+class Tally:
+    """How many jobs ended how."""
+
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    timed_out: int = 0
+    polls: int = 0
+
+
+class Driver:
+    """Runs jobs.
+
+    Args:
+        scheduler: Where a job waits for its slot.
+        client: Who speaks to the server.
+        hook: The session's observer, if there is one.
+        clock: Loop time in seconds.
+        spawn: Starts a task that the session owns.
+    """
+
+    poller: Poller[Job]
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        client: QueueClient,
+        hook: events.Hook | None,
+        clock: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+    ) -> None:
+        self._scheduler = scheduler
+        self._client = client
+        self._hook = hook
+        self._clock = clock
+        self._spawn = spawn
+        self.tally = Tally()
+
+    async def run_job(self, job: Job) -> None:
+        """Bring one job to its outcome. Raises nothing but the session's own end."""
+        job.has_begun = True
+        try:
+            if job.stop_cause is not None:
+                await self._let_go(job)
+                return
+            result = await self._run(job)
+        except FalqError as error:
+            self._settle(job, error=error)
+        except asyncio.CancelledError:
+            if job.stop_cause is None:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            await self._let_go(job)
+        except Exception:
+            logger.exception("a bug in falq ended job %s", job.job_id)
+            self._settle(
+                job,
+                error=JobError(
+                    "falq itself failed while it handled the job; the log has the traceback, "
+                    "please report it",
+                    **self._facts(job),
+                ),
+            )
+        else:
+            self._settle(job, result=result)
+
+    async def _run(self, job: Job) -> Any:
+        if job.submission is None:
+            return await self._follow(job)
+        async with self._scheduler.slot(job.job_id, job.endpoint, rank=job.rank):
+            job.admitted = self._clock()
+            job.move(JobMove.ADMIT)
+            self._tell(events.Admitted, job)
+            ticket = await self._submit(job, job.submission)
+            if job.is_settled:
+                # Its time passed meanwhile; now that it has a name it can be cancelled.
+                job.ticket = ticket
+            else:
+                job.accept(ticket, self._clock())
+                self._tell(events.Accepted, job)
+            if job.stop_cause is not None:
+                raise asyncio.CancelledError
+            return await self._follow(job)
+
+    async def _submit(self, job: Job, submission: Submission) -> Ticket:
+        def on_sending(at: datetime) -> None:
+            job.submitted_at = at
+
+        def on_resend(resends: int, error: FalqError) -> None:
+            logger.warning(
+                "job %s is submitted again after a lost answer; it may cost twice", job.job_id
+            )
+            self._tell(events.Resending, job, resends=resends, error=error)
+
+        ticket = await self._client.submit(
+            submission,
+            on_sending=on_sending,
+            on_retry=self._on_retry(job, "submit"),
+            on_resend=on_resend,
+        )
+        self.tally.submitted += 1
+        return ticket
+
+    async def _follow(self, job: Job) -> Any:
+        """Watch an accepted job until it is completed, and fetch its result."""
+        ticket = job.ticket
+        if ticket is None:
+            raise ValueError("a job without a ticket cannot be followed")
+        while True:
+            self.poller.watch(
+                job,
+                line=f"{job.endpoint}/{job.rank}",
+                position=ticket.position,
+                keeps_pace=job.keeps_pace,
+            )
+            try:
+                await job.wait_turn()
+            finally:
+                self.poller.forget(job)
+            if job.stop_error is not None:
+                raise job.stop_error
+            job.completed = self._clock()
+            job.move(JobMove.COMPLETE)
+            try:
+                return await self._fetch(job, ticket)
+            except NotReadyError:
+                job.move(JobMove.NOT_READY)
+
+    async def _fetch(self, job: Job, ticket: Ticket) -> Any:
+        done = job.status
+        if isinstance(done, Completed) and done.word != "COMPLETED":
+            was_cancelled = done.word in CANCELLED_WORDS
+            raise job_failure(
+                ticket,
+                status_code=None,
+                error_type="client_cancelled" if was_cancelled else done.error_type,
+                detail=done.error or f"the server says {done.word}",
+            )
+        try:
+            return await self._client.fetch(
+                ticket,
+                completed=done if isinstance(done, Completed) else None,
+                on_retry=self._on_retry(job, "result"),
+            )
+        except JobError as error:
+            error.job_id = job.job_id
+            error.intent_id = job.intent_id
+            raise
+
+    async def _let_go(self, job: Job) -> None:
+        """End a job whose time is over, or whom nobody waits for any more."""
+        outcome: CancelOutcome = "not_submitted"
+        if job.ticket is not None:
+            cancelling = self._spawn(self.cancel(job))
+            patience_s = CANCEL_WAIT_S if job.stop_cause is Stop.TIMEOUT else None
+            done, _ = await asyncio.wait({cancelling}, timeout=patience_s)
+            outcome = cancelling.result() if done else "unknown"
+        if job.stop_error is not None:
+            self._settle(job, error=job.stop_error)
+        elif job.stop_cause is Stop.TIMEOUT:
+            self._settle(job, error=self.timeout_error(job, outcome))
+        else:
+            self._settle(job, error=self._cancelled_error(job, outcome))
+
+    async def cancel(self, job: Job) -> CancelOutcome:
+        """Ask the server to cancel an accepted job, and note what it says."""
+        if job.ticket is None:
+            return "not_submitted"
+        outcome = await self._client.cancel(job.ticket, on_retry=self._on_retry(job, "cancel"))
+        if job.cancel_outcome != "requested":
+            job.cancel_outcome = outcome
+        self._tell(events.CancelRequested, job, cancel_outcome=outcome)
+        self.poller.hurry(job)
+        return outcome
+
+    def timeout_error(self, job: Job, outcome: CancelOutcome) -> JobTimeoutError:
+        """Return what a job whose time is over ends with."""
+        limit = f"client_timeout of {job.timeout_s:g} s passed"
+        if outcome == "not_submitted":
+            text = f"{limit} before the job was submitted; nothing was spent"
+        elif outcome == "already_completed":
+            text = f"{limit}, and the job completed in that moment; read its result by its id"
+        elif job.ticket is None:
+            text = f"{limit} while the submit was on the way; falq cancels the job if it was made"
+        else:
+            text = f"{limit}; falq asked the server to cancel the job ({outcome})"
+        return JobTimeoutError(
+            text,
+            timeout_s=job.timeout_s,
+            cancel_outcome=outcome,
+            possibly_billed=outcome != "not_submitted",
+            **self._facts(job),
+        )
+
+    def _cancelled_error(self, job: Job, outcome: CancelOutcome) -> JobCancelledError:
+        if outcome == "not_submitted":
+            return JobCancelledError(
+                "the job was cancelled before it was submitted; nothing was spent",
+                **self._facts(job),
+            )
+        return JobCancelledError(
+            f"nobody waits for the job any more; its cancel: {outcome}",
+            possibly_billed=True,
+            **self._facts(job),
+        )
+
+    # What follows is the poller's half: see `poller.Checker`.
+
+    async def check(self, job: Job) -> Status:
+        """Ask the server for the job's status."""
+        if job.ticket is None:
+            raise ValueError("a job without a ticket cannot be checked")
+        return await self._client.check(job.ticket, logs=job.with_logs > 0)
+
+    def heard(self, job: Job, status: Status, next_in_s: float | None) -> None:
+        """Take in a status."""
+        before = job.status
+        job.polls += 1
+        self.tally.polls += 1
+        job.missing = 0
+        if self._hook is not None:
+            self._tell(events.Polled, job, polls=job.polls, next_in_s=next_in_s)
+            if before is None or _is_news(before, status):
+                self._tell(events.StatusChanged, job, status=status)
+        job.hear(status)
+        if isinstance(status, Completed):
+            job.give_turn()
+
+    def missed(self, job: Job, error: FalqError, next_in_s: float) -> None:
+        """Take in a check that failed."""
+        job.polls += 1
+        self.tally.polls += 1
+        self._tell(events.PollFailed, job, error=error, next_in_s=next_in_s)
+        end = self._end_after(job, error)
+        if end is not None:
+            job.stop_error = end
+            job.give_turn()
+
+    def _end_after(self, job: Job, error: FalqError) -> FalqError | None:
+        """Return what a failed check ends the job with; None to go on watching."""
+        if isinstance(error, AuthenticationError):
+            return error
+        if not isinstance(error, RequestNotFoundError):
+            return None
+        if job.cancel_outcome in {"requested", "not_found"}:
+            return JobCancelledError(
+                "the job was cancelled and the server has dropped it", **self._facts(job)
+            )
+        now = self._clock()
+        if job.missing == 0:
+            job.first_missing = now
+        job.missing += 1
+        since = job.created if job.first_missing is None else job.first_missing
+        if job.missing < GONE_AFTER or now - since < LATE_ID_GRACE_S:
+            return None
+        return JobLostError(
+            "the server no longer knows the job; look for it in fal's request history",
+            **self._facts(job),
+        )
+
+    def _settle(self, job: Job, *, result: Any = None, error: FalqError | None = None) -> None:
+        if job.is_settled:
+            return
+        self._count_end(error)
+        if error is not None and error.intent_id is None:
+            error.intent_id = job.intent_id
+        now = self._clock()
+        job.settle(now, result=result, error=error)
+        if self._hook is not None:
+            self._tell(events.Settled, job, error=error, total_s=now - job.created, polls=job.polls)
+
+    def settle_from_outside(self, job: Job, error: FalqError) -> None:
+        """End a job whose driver cannot, because it is busy or about to be ended."""
+        self._settle(job, error=error)
+
+    def _count_end(self, error: FalqError | None) -> None:
+        if error is None:
+            self.tally.succeeded += 1
+        elif isinstance(error, JobCancelledError):
+            self.tally.cancelled += 1
+        elif isinstance(error, JobTimeoutError):
+            self.tally.timed_out += 1
+        else:
+            self.tally.failed += 1
+
+    def _facts(self, job: Job) -> dict[str, Any]:
+        return {
+            "endpoint": job.endpoint,
+            "request_id": job.request_id,
+            "intent_id": job.intent_id,
+            "job_id": job.job_id,
+        }
+
+    def _on_retry(self, job: Job, verb: str) -> Callable[[int, float, FalqError], None]:
+        def tell(attempt: int, delay_s: float, error: FalqError) -> None:
+            self._tell(
+                events.Retrying, job, verb=verb, attempt=attempt, delay_s=delay_s, error=error
+            )
+
+        return tell
+
+    def _tell(self, kind: type[events.Event], job: Job, **facts: Any) -> None:
+        if self._hook is None:
+            return
+        event = kind(
+            job_id=job.job_id,
+            endpoint=job.endpoint,
+            request_id=job.request_id,
+            now=self._clock(),
+            **facts,
+        )
+        try:
+            self._hook(event)
+        except Exception:
+            logger.exception("the session's event hook raised; the event is dropped")
+
+
+def _is_news(before: Status, after: Status) -> bool:
+    if before.word != after.word:
+        return True
+    return getattr(before, "position", None) != getattr(after, "position", None)

@@ -1,0 +1,474 @@
+"""The owner: the dedicated task with its task group, the live jobs, and the end of it all.
+
+Owns everything that must be closed. `session` is its only caller. The loops
+run in one task of their own, so that a session may be opened in one task and
+closed in another, and a bug in a loop cannot cancel the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import frozen
+
+from falq._core.admission import Admission
+from falq._core.flow import TokenBucket
+from falq._core.lifecycle import JobState
+from falq._core.messages import Verb
+from falq._core.pollplan import PollPlan
+from falq._engine.driver import Driver
+from falq._engine.job import Job, Stop
+from falq._engine.lanes import Lanes, share_calls
+from falq._engine.poller import Poller
+from falq._engine.queue_client import QueueClient
+from falq._engine.scheduler import Scheduler
+from falq._transport.base import Transport
+from falq.config import SessionConfig
+from falq.errors import (
+    FalqError,
+    ForkedSessionError,
+    SessionClosedError,
+    SubmissionUnknownError,
+    WrongLoopError,
+)
+from falq.model import CancelOutcome, OnCancel, Status, Submission, Ticket, Unfinished
+
+logger = logging.getLogger("falq")
+
+HALT_S = 30.0
+"""How long submits are refused after an error that meets them all, in seconds."""
+
+
+@frozen(kw_only=True)
+class SessionStatistics:
+    """Counts of a session, at one moment.
+
+    Attributes:
+        waiting: Jobs in line for a slot.
+        in_flight: Jobs that hold a slot.
+        watched: Accepted jobs under watch.
+        submitted: Jobs that the server accepted so far.
+        succeeded: Jobs that ended with a result.
+        failed: Jobs that ended with an error.
+        cancelled: Jobs that were cancelled.
+        timed_out: Jobs whose `client_timeout` passed.
+        polls: Status checks answered by any word.
+        calls: HTTP calls sent, by verb.
+        retries: HTTP calls repeated, by verb.
+        resends: Submits repeated after a lost answer (`at_least_once` only).
+    """
+
+    waiting: int
+    in_flight: int
+    watched: int
+    submitted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    timed_out: int
+    polls: int
+    calls: dict[str, int]
+    retries: dict[str, int]
+    resends: int
+
+
+class Engine:
+    """Everything behind a session.
+
+    Args:
+        config: The session's settings.
+        transport: What carries calls; the engine opens and closes it.
+        wall_clock: Aware UTC time.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        transport: Transport,
+        *,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = config
+        self.unfinished: tuple[Unfinished, ...] = ()
+        self._transport = transport
+        # Spread, not secrecy: intents are drawn elsewhere.
+        self._random = random.Random(config.seed)  # noqa: S311
+        self._numbers = itertools.count(1)
+        self._jobs: dict[int, Job] = {}
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._pid = os.getpid()
+        self._clock = self._loop.time
+        self._group: asyncio.TaskGroup | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._is_closing = False
+        self._errands: set[asyncio.Task[Any]] = set()
+        self._account_error: FalqError | None = None
+        self._halted_until = float("-inf")
+        calls_per_s = config.calls_per_s or config.gateway.calls_per_s
+        rate = None if calls_per_s is None else TokenBucket(calls_per_s, max(1.0, calls_per_s / 2))
+        self._lanes = Lanes(share_calls(config.max_calls), rate=rate, clock=self._clock)
+        self.scheduler = Scheduler(
+            Admission(config.max_jobs, per_endpoint=dict(config.per_endpoint))
+        )
+        self.client = QueueClient(
+            transport,
+            self._lanes,
+            retry=config.retry,
+            delivery=config.delivery,
+            max_resends=config.max_resends,
+            clock=self._clock,
+            wall_clock=wall_clock,
+            draw=self._random.random,
+            check_account=self._check_account,
+            on_account_error=self._halt,
+        )
+        self._driver = Driver(
+            scheduler=self.scheduler,
+            client=self.client,
+            hook=config.on_event,
+            clock=self._clock,
+            spawn=self.spawn,
+        )
+        self._poller: Poller[Job] = Poller(
+            PollPlan(config.poll, burst=self._lanes.limit(Verb.STATUS)),
+            checker=self._driver,
+            capacity=lambda: self._lanes.limit(Verb.STATUS),
+            clock=self._clock,
+            draw=self._random.random,
+            spawn=self.spawn,
+        )
+        self._driver.poller = self._poller
+
+    async def open(self) -> None:
+        """Open the transport and start the loops."""
+        await self._transport.open()
+        is_ready = self._loop.create_future()
+        self._main = self._loop.create_task(self._run(is_ready), name="falq session")
+        await is_ready
+
+    async def _run(self, is_ready: asyncio.Future[None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            polling = group.create_task(self._poller.run(), name="falq poller")
+            is_ready.set_result(None)
+            await self._stop.wait()
+            polling.cancel()
+            for job in self._jobs.values():
+                if job.task is not None:
+                    job.task.cancel()
+            for errand in self._errands:
+                errand.cancel()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that ends with the session at the latest.
+
+        Raises:
+            SessionClosedError: The session is closed.
+        """
+        if self._group is None or self._stop.is_set():
+            work.close()
+            raise self._closed_error()
+        task = self._group.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        return task
+
+    def check_use(self) -> None:
+        """Raise unless the session may be used here and now.
+
+        Raises:
+            ForkedSessionError: This process is a child of the one that opened it.
+            WrongLoopError: Another loop or thread runs this.
+            SessionClosedError: It is closed.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedSessionError(
+                "this process was forked after the session was opened; connections cannot be "
+                "shared, so open a session in the child"
+            )
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:
+            where = "loop" if threading.get_ident() == self._thread else "thread"
+            raise WrongLoopError(
+                f"the session belongs to another event loop and is used from another {where}; "
+                "open one session per loop, inside it"
+            )
+        if self._is_closing:
+            raise self._closed_error()
+
+    def _closed_error(self) -> SessionClosedError:
+        return SessionClosedError("the session is closed; open a new one")
+
+    # Jobs.
+
+    def start_job(
+        self,
+        submission: Submission,
+        *,
+        timeout_s: float | None,
+        on_settled: Callable[[Job], None] | None = None,
+    ) -> Job:
+        """Put a submission in line and return its job.
+
+        Args:
+            submission: What to submit.
+            timeout_s: Seconds until it is cancelled, if there is a limit.
+            on_settled: Hears of its end.
+        """
+        now = self._clock()
+        options = submission.options
+        job = Job(
+            job_id=next(self._numbers),
+            endpoint=submission.endpoint.full,
+            created=now,
+            intent_id=submission.intent_id,
+            submission=submission,
+            timeout_s=timeout_s,
+            rank=1 if options.priority == "low" else 0,
+            keeps_pace=not options.store_io,
+            on_settled=on_settled,
+        )
+        if timeout_s is not None:
+            job.deadline = now + timeout_s
+            job.timer = self._loop.call_at(job.deadline, self._expire, job)
+        self._drive(job)
+        return job
+
+    def attach_job(self, ticket: Ticket) -> Job:
+        """Return a job for a request that exists; nothing watches it yet."""
+        return Job(
+            job_id=next(self._numbers),
+            endpoint=ticket.endpoint.full,
+            created=self._clock(),
+            ticket=ticket,
+            state=JobState.ACCEPTED,
+        )
+
+    def start(self, job: Job) -> None:
+        """Begin to watch an attached job that nobody watched so far."""
+        if job.task is None and not job.is_settled:
+            job.accepted = job.created = self._clock()
+            self._drive(job)
+
+    def _drive(self, job: Job) -> None:
+        if self._group is None or self._stop.is_set():
+            raise self._closed_error()
+        self._jobs[job.job_id] = job
+        task = self._group.create_task(self._driver.run_job(job))
+        job.task = task
+        task.add_done_callback(lambda _: self._forget(job))
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job.job_id, None)
+        job.task = None
+
+    def _stop_job(self, job: Job, cause: Stop, error: FalqError | None = None) -> None:
+        """Make the driver let go of a job, now or as soon as its submit is answered."""
+        if job.is_settled or job.stop_cause is not None:
+            return
+        job.stop_cause = cause
+        job.stop_error = error
+        if job.has_begun and job.state is not JobState.SUBMITTING and job.task is not None:
+            job.task.cancel()
+
+    def _expire(self, job: Job) -> None:
+        job.timer = None
+        is_submitting = job.state is JobState.SUBMITTING
+        self._stop_job(job, Stop.TIMEOUT)
+        if is_submitting:
+            error = self._driver.timeout_error(job, "unknown")
+            self._driver.settle_from_outside(job, error)
+
+    def abandon(self, job: Job) -> None:
+        """Cancel a job that its owner no longer waits for."""
+        self._stop_job(job, Stop.ABANDONED)
+
+    async def cancel(self, job: Job) -> CancelOutcome:
+        """Ask the server to cancel a job; the wish outlives a cancelled caller."""
+        if job.is_settled:
+            return "already_completed"
+        if job.state is JobState.WAITING:
+            self._stop_job(job, Stop.WITHDRAWN)
+            return "not_submitted"
+        outcome: CancelOutcome = await asyncio.shield(self.spawn(self._cancel_accepted(job)))
+        return outcome
+
+    async def _cancel_accepted(self, job: Job) -> CancelOutcome:
+        await job.wait_until(lambda job: job.ticket is not None or job.is_settled)
+        return await self._driver.cancel(job)
+
+    async def check_now(self, job: Job, *, logs: bool) -> Status:
+        """Ask the server for a job's status; what it says also wakes the readers."""
+        if job.ticket is None:
+            raise ValueError("a job without a ticket has no status")
+        status = await self.client.check(job.ticket, logs=logs)
+        if job.task is not None and not job.is_settled:
+            self._poller.hurry(job)
+        return status
+
+    def hurry(self, job: Job) -> None:
+        """Check a job soon."""
+        if job.task is not None and not job.is_settled:
+            self._poller.hurry(job)
+
+    # An error that meets every submit.
+
+    def _halt(self, error: FalqError) -> None:
+        logger.error("no more submits for %g s: %s", HALT_S, error)
+        self._account_error = error
+        self._halted_until = self._clock() + HALT_S
+        for job in list(self._jobs.values()):
+            if job.state is JobState.WAITING:
+                self._stop_job(job, Stop.WITHDRAWN, self._account_refusal(error))
+
+    def _check_account(self) -> None:
+        if self._account_error is None:
+            return
+        if self._clock() < self._halted_until:
+            raise self._account_refusal(self._account_error)
+        # One submit finds out whether a person has acted meanwhile.
+        self._halted_until = self._clock() + HALT_S
+
+    @staticmethod
+    def _account_refusal(error: FalqError) -> FalqError:
+        refusal = copy.copy(error)
+        refusal.request_id = refusal.endpoint = refusal.intent_id = None
+        return refusal
+
+    # The end.
+
+    async def aclose(self) -> None:
+        """Close the session; see `Session.aclose`. Bounded, and safe to call twice."""
+        if self._main is None:
+            return
+        if not self._is_closing:
+            self._is_closing = True
+            self._closing = self._loop.create_task(self._close(), name="falq close")
+        was_cancelled = False
+        while not self._closing.done():
+            try:
+                await asyncio.shield(self._closing)
+            except asyncio.CancelledError:
+                # Leaving half-way would leak sockets and lose ids; it is bounded.
+                was_cancelled = True
+        self._closing.result()
+        if was_cancelled:
+            raise asyncio.CancelledError
+
+    async def _close(self) -> None:
+        deadline = self._clock() + self.config.exit_grace_s
+        for job in list(self._jobs.values()):
+            if job.state is JobState.WAITING:
+                self._driver.settle_from_outside(job, self._end_of(job))
+        errands: set[asyncio.Future[Any]] = set(self._errands)
+        if self.config.on_exit == "cancel":
+            errands |= {self.spawn(self._cancel_accepted(job)) for job in self._open_jobs()}
+        submits = {
+            self.spawn(job.wait_until(lambda job: job.state is not JobState.SUBMITTING))
+            for job in self._open_jobs()
+            if job.state is JobState.SUBMITTING
+        }
+        await self._wait_for(errands | submits, deadline)
+        left = [job for job in self._jobs.values() if not job.is_settled]
+        self.unfinished = tuple(self._note(job) for job in left)
+        for job in left:
+            self._driver.settle_from_outside(job, self._end_of(job))
+        self._stop.set()
+        await self._end_main()
+        await self._close_transport()
+
+    async def _wait_for(self, waited: set[asyncio.Future[Any]], deadline: float) -> None:
+        if waited:
+            left_s = max(0.0, deadline - self._clock())
+            await asyncio.wait(waited, timeout=left_s)
+
+    async def _end_main(self) -> None:
+        if self._main is None:
+            return
+        await asyncio.wait({self._main})
+        if not self._main.cancelled() and self._main.exception() is not None:
+            logger.error("a bug in falq ended the session's loops", exc_info=self._main.exception())
+
+    async def _close_transport(self) -> None:
+        try:
+            async with asyncio.timeout(max(1.0, self.config.exit_grace_s)):
+                await self._transport.aclose()
+        except TimeoutError:
+            logger.warning("connections did not close in time; they are dropped")
+
+    def _open_jobs(self) -> list[Job]:
+        return [job for job in self._jobs.values() if not job.is_settled]
+
+    def _note(self, job: Job) -> Unfinished:
+        return Unfinished(
+            endpoint=job.endpoint,
+            request_id=job.request_id,
+            intent_id=job.intent_id,
+            submitted_at=job.submitted_at,
+            cancel_outcome=job.cancel_outcome,
+        )
+
+    def _end_of(self, job: Job) -> FalqError:
+        facts: dict[str, Any] = {
+            "endpoint": job.endpoint,
+            "request_id": job.request_id,
+            "intent_id": job.intent_id,
+        }
+        if job.state is JobState.WAITING:
+            return SessionClosedError(
+                "the session was closed before the job was submitted; nothing was spent", **facts
+            )
+        if job.state is JobState.SUBMITTING:
+            return SubmissionUnknownError(
+                "the session was closed while the submit was on the way: there may be a job, and "
+                f"a bill; look for it in fal's request history (intent {job.intent_id})",
+                sent_at=job.submitted_at,
+                reason="session closed",
+                **facts,
+            )
+        return SessionClosedError(
+            "the session was closed while the job ran; it runs on at the server, attach to it "
+            "with session.handle(endpoint, request_id)",
+            retryable=True,
+            possibly_billed=True,
+            **facts,
+        )
+
+    def statistics(self) -> SessionStatistics:
+        """Return the counts of this moment."""
+        tally = self._driver.tally
+        return SessionStatistics(
+            waiting=self.scheduler.waiting,
+            in_flight=self.scheduler.in_flight,
+            watched=self._poller.watched,
+            submitted=tally.submitted,
+            succeeded=tally.succeeded,
+            failed=tally.failed,
+            cancelled=tally.cancelled,
+            timed_out=tally.timed_out,
+            polls=tally.polls,
+            calls={verb.value: count for verb, count in self.client.calls.items()},
+            retries={verb.value: count for verb, count in self.client.retries.items()},
+            resends=self.client.resends,
+        )
+
+    def let_go_of(self, job: Job, on_cancel: OnCancel) -> None:
+        """Handle a caller that was cancelled while it waited for `job`."""
+        if on_cancel == "cancel":
+            self.abandon(job)
+        elif job.state is JobState.WAITING:
+            self._stop_job(job, Stop.WITHDRAWN)

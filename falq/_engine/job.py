@@ -1,0 +1,199 @@
+"""One job in the session: its record, and how those who wait for it are woken.
+
+Owns the state, the last status and the outcome of one job. Only the driver
+moves it; handles and status streams read it and wait on it.
+
+No future is ever shared between waiters: cancelling one would cancel it for
+all. Each waiter brings its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from attrs import define, field
+
+from falq._core.lifecycle import JobMove, JobState, next_state
+from falq.errors import FalqError
+from falq.model import Status, Submission, Ticket, Timings
+
+
+class Stop(enum.Enum):
+    """Why the driver lets go of a job before its end."""
+
+    TIMEOUT = "timeout"
+    ABANDONED = "abandoned"
+    WITHDRAWN = "withdrawn"
+
+
+@define(eq=False)
+class Job:
+    """The record of one job.
+
+    Attributes:
+        job_id: falq's number of it within the session.
+        endpoint: Full id of the endpoint.
+        intent_id: falq's id of the submission, None for an attached job.
+        created: Loop instant at which it was given to the session.
+        deadline: Loop instant at which `client_timeout` passes.
+        timeout_s: That limit in seconds.
+        rank: Its place among priorities.
+        keeps_pace: Whether it must be checked often even in the queue.
+        submission: What to send; dropped once the server has it.
+        ticket: The server's receipt.
+        state: Where it stands.
+        status: What the server last said.
+        with_logs: How many readers want logs.
+        polls: Checks answered so far.
+        submitted_at: When the submit was last sent, UTC.
+        cancel_outcome: What became of a cancel, if one was asked for.
+        stop_cause: Why the driver was told to let go of it; `Stop`.
+        stop_error: What a stopped job ends with, if the cause alone does not say.
+        has_begun: Whether the driver has taken it up.
+        first_missing: Loop instant of the first 404 in a row.
+        missing: 404 answers in a row.
+        on_settled: Hears of the end, before any waiter.
+    """
+
+    job_id: int
+    endpoint: str
+    created: float
+    intent_id: str | None = None
+    deadline: float | None = None
+    timeout_s: float | None = None
+    rank: int = 0
+    keeps_pace: bool = False
+    submission: Submission | None = None
+    ticket: Ticket | None = None
+    state: JobState = JobState.WAITING
+    status: Status | None = None
+    with_logs: int = 0
+    polls: int = 0
+    submitted_at: datetime | None = None
+    cancel_outcome: Any = None
+    stop_cause: Stop | None = None
+    stop_error: FalqError | None = None
+    has_begun: bool = False
+    on_settled: Callable[[Job], None] | None = field(default=None, repr=False)
+    first_missing: float | None = None
+    missing: int = 0
+    admitted: float | None = None
+    accepted: float | None = None
+    completed: float | None = None
+    settled: float | None = None
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    result: Any = field(default=None, repr=False)
+    error: FalqError | None = None
+    _turn: asyncio.Future[None] | None = field(init=False, default=None, repr=False)
+    _waiters: list[asyncio.Future[None]] | None = field(init=False, default=None, repr=False)
+    _readers: list[Callable[[], None]] | None = field(init=False, default=None, repr=False)
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id, None before the job was accepted."""
+        return None if self.ticket is None else self.ticket.request_id
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its outcome is known."""
+        return self.state is JobState.SETTLED
+
+    def move(self, move: JobMove) -> None:
+        """Go to the state that `move` leads to, and wake those who wait."""
+        self.state = next_state(self.state, move)
+        self._notify()
+
+    def accept(self, ticket: Ticket, now: float) -> None:
+        """Take in the server's receipt."""
+        self.ticket = ticket
+        self.submission = None
+        self.accepted = now
+        self.move(JobMove.ACCEPT)
+
+    def hear(self, status: Status) -> None:
+        """Take in a status."""
+        self.status = status
+        self._notify()
+
+    def settle(self, now: float, *, result: Any = None, error: FalqError | None = None) -> None:
+        """Record the outcome and wake everyone; later calls change nothing."""
+        if self.is_settled:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.result = result
+        self.error = error
+        self.settled = now
+        self.submission = None
+        self.state = next_state(self.state, JobMove.SETTLE)
+        if self.on_settled is not None:
+            self.on_settled(self)
+        self._notify()
+
+    async def wait_turn(self) -> None:
+        """Wait, as the job's driver, until `give_turn`."""
+        self._turn = asyncio.get_running_loop().create_future()
+        try:
+            await self._turn
+        finally:
+            self._turn = None
+
+    def give_turn(self) -> None:
+        """Let the driver go on: the job is completed, or lost."""
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    async def wait_until(self, condition: Callable[[Job], bool]) -> None:
+        """Wait until `condition` holds; it is asked again whenever something changed."""
+        while not condition(self):
+            waiter = asyncio.get_running_loop().create_future()
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if self._waiters is not None and waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    def add_reader(self, reader: Callable[[], None]) -> None:
+        """Call `reader` whenever something changed, until it is removed."""
+        if self._readers is None:
+            self._readers = []
+        self._readers.append(reader)
+
+    def remove_reader(self, reader: Callable[[], None]) -> None:
+        """Stop calling `reader`."""
+        if self._readers is not None and reader in self._readers:
+            self._readers.remove(reader)
+
+    def timings(self, now: float) -> Timings:
+        """Return where its time went so far."""
+        metrics = getattr(self.status, "metrics", {})
+        inference_s = metrics.get("inference_time")
+        return Timings(
+            waited_s=_between(self.created, self.admitted),
+            submit_s=_between(self.admitted, self.accepted),
+            finish_s=_between(self.accepted, self.completed),
+            result_s=_between(self.completed, self.settled),
+            total_s=(now if self.settled is None else self.settled) - self.created,
+            inference_s=inference_s if isinstance(inference_s, int | float) else None,
+        )
+
+    def _notify(self) -> None:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        for reader in tuple(self._readers or ()):
+            reader()
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start

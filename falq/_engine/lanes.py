@@ -1,0 +1,187 @@
+"""Lanes for calls: how many are in flight per verb, how fast, and pauses after a 429.
+
+Owns the waiting of calls. Each verb has a lane of its own, so that a cancel is
+never stuck behind polls. `flow` does the arithmetic; `queue_client` is the
+only caller.
+
+Order in which a call passes: the shared pause, its lane, the account's rate.
+The rate serves cancels first, then submits and results, then polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from falq._core.flow import AdaptiveLimit, Cooldown, TokenBucket
+from falq._core.messages import Verb
+
+RANKS = {Verb.CANCEL: 0, Verb.SUBMIT: 1, Verb.RESULT: 1, Verb.STATUS: 2}
+
+CANCEL_LANE = 4
+"""Calls kept free for cancels, out of `max_calls`."""
+
+
+def share_calls(max_calls: int) -> dict[Verb, int]:
+    """Return how many calls each lane may have in flight, for a session's total."""
+    third, rest = divmod(max(3, max_calls - CANCEL_LANE), 3)
+    return {
+        Verb.SUBMIT: third,
+        Verb.STATUS: third,
+        Verb.RESULT: third + rest,
+        Verb.CANCEL: CANCEL_LANE,
+    }
+
+
+class Lanes:
+    """The way of every call to the transport.
+
+    Args:
+        capacities: Calls in flight at most, per verb.
+        rate: Calls a second for all verbs together, if there is such a limit.
+        clock: Loop time in seconds.
+    """
+
+    def __init__(
+        self,
+        capacities: Mapping[Verb, int],
+        *,
+        rate: TokenBucket | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._lanes = {verb: _Lane(capacity) for verb, capacity in capacities.items()}
+        self._gate = None if rate is None else _RateGate(rate, clock)
+        self._cooldown = Cooldown()
+        self._clock = clock
+
+    def in_flight(self, verb: Verb) -> int:
+        """Return the calls of one verb that hold a place."""
+        return self._lanes[verb].in_flight
+
+    def limit(self, verb: Verb) -> int:
+        """Return how many calls of one verb may be in flight now."""
+        return self._lanes[verb].adaptive.limit
+
+    async def enter(self, verb: Verb) -> None:
+        """Wait until a call of `verb` may go; `leave` must follow.
+
+        A cancelled wait leaves nothing behind.
+        """
+        if verb is not Verb.CANCEL:
+            await self._wait_out_pause()
+        lane = self._lanes[verb]
+        if not lane.enter_now():
+            await lane.wait()
+        if self._gate is not None:
+            try:
+                await self._gate.pass_through(RANKS[verb])
+            except BaseException:
+                lane.leave()
+                raise
+
+    async def _wait_out_pause(self) -> None:
+        left_s = self._cooldown.left_s(self._clock())
+        while left_s > 0.0:
+            await asyncio.sleep(left_s)
+            # Another refusal may have made it longer meanwhile.
+            left_s = self._cooldown.left_s(self._clock())
+
+    def leave(self, verb: Verb) -> None:
+        """Give back the place of a call that ended, however it did."""
+        self._lanes[verb].leave()
+
+    def record_success(self, verb: Verb) -> None:
+        """Count an answer that shows a healthy server."""
+        self._lanes[verb].adaptive.record_success()
+
+    def record_trouble(self, verb: Verb) -> None:
+        """Count a 429, 503 or time-out: fewer calls of this verb go at once."""
+        self._lanes[verb].adaptive.record_trouble(self._clock())
+
+    def pause(self, wait_s: float) -> None:
+        """Make every call but cancels wait `wait_s` seconds at least."""
+        self._cooldown.extend(self._clock(), wait_s)
+
+
+class _Lane:
+    """One verb's places and those who wait for one, in order."""
+
+    __slots__ = ("_waiters", "adaptive", "in_flight")
+
+    def __init__(self, capacity: int) -> None:
+        self.adaptive = AdaptiveLimit(capacity, floor=min(4, capacity))
+        self.in_flight = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def enter_now(self) -> bool:
+        if self._waiters or self.in_flight >= self.adaptive.limit:
+            return False
+        self.in_flight += 1
+        return True
+
+    async def wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        self.in_flight -= 1
+        while self._waiters and self.in_flight < self.adaptive.limit:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self.in_flight += 1
+                waiter.set_result(None)
+
+
+class _RateGate:
+    """Lets calls through at a rate, the most urgent first."""
+
+    def __init__(self, bucket: TokenBucket, clock: Callable[[], float]) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def pass_through(self, rank: int) -> None:
+        if not self._waiters and self._bucket.take(self._clock()):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (rank, next(self._order), waiter))
+        self._arm()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._bucket.give_back()
+            raise
+
+    def _arm(self) -> None:
+        if self._timer is None and self._waiters:
+            wait_s = self._bucket.wait_s(self._clock())
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._open)
+
+    def _open(self) -> None:
+        self._timer = None
+        while self._waiters:
+            waiter = self._waiters[0][2]
+            if not waiter.done():
+                if not self._bucket.take(self._clock()):
+                    break
+                waiter.set_result(None)
+            heapq.heappop(self._waiters)
+        self._arm()
+
+    def close(self) -> None:
+        """Drop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,361 @@
+"""One coroutine per queue verb: send, read, and carry out retry decisions.
+
+Owns the attempts of a call. `protocol` builds and reads, `submission` and
+`retry` decide, `lanes` make it wait its turn, the transport carries it. It
+knows no job, no poll schedule and no handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from falq._core import protocol
+from falq._core.messages import Call, Reply, Verb
+from falq._core.refusal import is_account_wide, read_error, read_retry_after
+from falq._core.result import LATE_ID_GRACE_S, ResultJudge
+from falq._core.retry import Failure, RetryBudget, RetrySettings, decide_wait_s
+from falq._core.submission import SubmitOutcome, SubmitVerdict, classify_submit
+from falq._engine.lanes import Lanes
+from falq._transport.base import Transport
+from falq.errors import (
+    FalqError,
+    RateLimitError,
+    SubmissionUnknownError,
+    TransportError,
+    WireError,
+)
+from falq.model import CancelOutcome, Completed, Delivery, Status, Submission, Ticket
+
+BUDGET_PAUSE_S = 5.0
+"""How long a retry waits before it asks an empty budget again, in seconds."""
+
+
+class QueueClient:
+    """Speaks the queue's verbs.
+
+    Args:
+        transport: What carries calls.
+        lanes: Where they wait.
+        retry: How they are tried again.
+        delivery: Whether an unknown submit is sent again.
+        max_resends: How often, with `at_least_once`.
+        clock: Loop time in seconds.
+        wall_clock: Aware UTC time.
+        draw: Returns a uniform draw from [0, 1).
+        check_account: Raises while the account is known to refuse submits.
+        on_account_error: Hears of an error that meets every submit.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        lanes: Lanes,
+        *,
+        retry: RetrySettings,
+        delivery: Delivery,
+        max_resends: int,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], datetime],
+        draw: Callable[[], float],
+        check_account: Callable[[], None],
+        on_account_error: Callable[[FalqError], None],
+    ) -> None:
+        self._transport = transport
+        self._lanes = lanes
+        self._retry = retry
+        self._resends = max_resends if delivery == "at_least_once" else 0
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._draw = draw
+        self._check_account = check_account
+        self._on_account_error = on_account_error
+        self._budget = RetryBudget(retry.budget)
+        self.calls: Counter[Verb] = Counter()
+        self.retries: Counter[Verb] = Counter()
+        self.resends = 0
+
+    async def submit(
+        self,
+        submission: Submission,
+        *,
+        on_sending: Callable[[datetime], None],
+        on_retry: Callable[[int, float, FalqError], None],
+        on_resend: Callable[[int, FalqError], None],
+    ) -> Ticket:
+        """Submit once, and again only where it is certain that no job exists.
+
+        Args:
+            submission: What to submit.
+            on_sending: Hears the time before each attempt.
+            on_retry: Hears of each wait: attempt, seconds, reason.
+            on_resend: Hears of each repetition that may cost twice.
+
+        Raises:
+            SubmissionUnknownError: There may be a job.
+            ApiError: The server refused it.
+            TransportError: It could not be sent.
+        """
+        call = protocol.build_submit(submission)
+        attempt = resends = 0
+        while True:
+            attempt += 1
+            answer = await self._attempt_submit(call, on_sending, first=attempt == 1)
+            verdict = classify_submit(submission.endpoint, answer)
+            if verdict.outcome is SubmitOutcome.ACCEPTED and verdict.ticket is not None:
+                return verdict.ticket
+            if verdict.outcome is SubmitOutcome.ACCEPTED_LATE and verdict.ticket is not None:
+                if await self._exists(verdict.ticket):
+                    return verdict.ticket
+                raise self._refusal(submission, answer)
+            if verdict.outcome is SubmitOutcome.UNKNOWN:
+                error = self._unknown(submission, verdict, attempts=resends + 1)
+                if resends >= self._resends:
+                    raise error
+                resends += 1
+                self.resends += 1
+                on_resend(resends, error)
+                attempt = 0
+                continue
+            wait_s, reason = self._wait_for_submit(submission, answer, attempt)
+            on_retry(attempt, wait_s, reason)
+            await self._wait_to_retry(Verb.SUBMIT, wait_s)
+
+    async def _attempt_submit(
+        self, call: Call, on_sending: Callable[[datetime], None], *, first: bool
+    ) -> Reply | TransportError:
+        await self._lanes.enter(Verb.SUBMIT)
+        try:
+            # Asked at the last moment: what waited in the lane while the account
+            # turned out to be locked is not sent.
+            self._check_account()
+            on_sending(self._wall_clock())
+            return await self._carry(call, first=first)
+        except TransportError as error:
+            return error
+        finally:
+            self._lanes.leave(Verb.SUBMIT)
+
+    def _wait_for_submit(
+        self, submission: Submission, answer: Reply | TransportError, attempt: int
+    ) -> tuple[float, FalqError]:
+        """Return the wait before the next attempt of a submit that made no job, or raise."""
+        retry_after_s = None
+        if isinstance(answer, TransportError):
+            error: FalqError = answer
+            error.endpoint, error.intent_id = str(submission.endpoint), submission.intent_id
+            failure = Failure.NOT_SENT
+        else:
+            error = self._refusal(submission, answer)
+            # Who sets a longest queue asked to be refused, not to wait.
+            if answer.status_code != 429 or submission.options.max_queue_length is not None:
+                raise error
+            failure = Failure.THROTTLED
+            retry_after_s = error.retry_after_s if isinstance(error, RateLimitError) else None
+        if attempt >= self._retry.submit_attempts:
+            raise error
+        wait_s = decide_wait_s(
+            self._retry,
+            failure,
+            attempt=attempt,
+            draw=self._draw(),
+            retry_after_s=retry_after_s,
+        )
+        if wait_s is None:
+            raise error
+        if failure is Failure.THROTTLED:
+            self._lanes.pause(wait_s)
+        return wait_s, error
+
+    def _refusal(self, submission: Submission, answer: Reply | TransportError) -> FalqError:
+        if isinstance(answer, TransportError):
+            return answer
+        error = self._error(answer, endpoint=submission, doing="submit")
+        error.intent_id = submission.intent_id
+        if is_account_wide(error):
+            self._on_account_error(error)
+        return error
+
+    def _unknown(
+        self, submission: Submission, verdict: SubmitVerdict, *, attempts: int
+    ) -> SubmissionUnknownError:
+        return SubmissionUnknownError(
+            f"the answer to a submit to {submission.endpoint} was lost ({verdict.reason}): there "
+            "may be a job, and a bill; falq did not send it again, look for it in fal's request "
+            f"history before you do (intent {submission.intent_id})",
+            endpoint=str(submission.endpoint),
+            intent_id=submission.intent_id,
+            sent_at=self._wall_clock(),
+            attempts=attempts,
+            reason=verdict.reason,
+        )
+
+    async def _exists(self, ticket: Ticket) -> bool:
+        """Return whether a request exists whose id came with an answer that said no.
+
+        An outage does not make it absent: only 404 for the whole grace does.
+        """
+        started = self._clock()
+        wait_s = 1.0
+        while True:
+            try:
+                await self.check(ticket, logs=False)
+            except FalqError as error:
+                is_missing = getattr(error, "status_code", None) == 404
+                if self._clock() - started >= LATE_ID_GRACE_S:
+                    return not is_missing
+            else:
+                return True
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, 8.0)
+
+    async def check(self, ticket: Ticket, *, logs: bool) -> Status:
+        """Ask for the status, once.
+
+        Raises:
+            ApiError: The server says no.
+            WireError: The answer is no status.
+            TransportError: There is no whole answer.
+        """
+        reply = await self._send(protocol.build_status(ticket, logs=logs), first=True)
+        status = protocol.read_status(reply, ticket) if reply.status_code < 300 else None
+        if status is None:
+            raise self._error(reply, endpoint=ticket, doing="read the status")
+        return status
+
+    async def cancel(
+        self, ticket: Ticket, *, on_retry: Callable[[int, float, FalqError], None]
+    ) -> CancelOutcome:
+        """Ask to cancel; a few attempts, then `"unknown"`."""
+        call = protocol.build_cancel(ticket)
+        for attempt in range(1, self._retry.cancel_attempts + 1):
+            error: FalqError
+            retry_after_s = None
+            try:
+                reply = await self._send(call, first=attempt == 1)
+            except TransportError as failure:
+                error = failure
+            else:
+                outcome = protocol.read_cancel(reply)
+                if outcome is not None:
+                    return outcome
+                error = self._error(reply, endpoint=ticket, doing="cancel")
+                if not error.retryable:
+                    break
+                retry_after_s = getattr(error, "retry_after_s", None)
+            wait_s = decide_wait_s(
+                self._retry,
+                Failure.BROKEN,
+                attempt=attempt,
+                draw=self._draw(),
+                retry_after_s=retry_after_s,
+            )
+            if attempt == self._retry.cancel_attempts or wait_s is None:
+                break
+            on_retry(attempt, wait_s, error)
+            await self._wait_to_retry(Verb.CANCEL, wait_s)
+        return "unknown"
+
+    async def fetch(
+        self,
+        ticket: Ticket,
+        *,
+        completed: Completed | None,
+        on_retry: Callable[[int, float, FalqError], None],
+    ) -> Any:
+        """Return the result, asking again as long as it may still be there.
+
+        Args:
+            ticket: Whose.
+            completed: The status that said so; None if nobody looked.
+            on_retry: Hears of each wait.
+
+        Raises:
+            NotReadyError: The request is not finished.
+            JobError: It ended without a result.
+            AuthenticationError: The key is refused.
+        """
+        call = protocol.build_result(ticket)
+        judge = ResultJudge(ticket, completed)
+        started = self._clock()
+        attempt = 0
+        while True:
+            attempt += 1
+            failure, retry_after_s = Failure.BROKEN, None
+            try:
+                reply = await self._send(call, first=attempt == 1)
+                if 200 <= reply.status_code < 300 and reply.status_code != 202:
+                    return judge.accept(protocol.read_payload(reply, ticket))
+                error = judge.weigh(
+                    reply, self._error(reply, endpoint=ticket, doing="read the result")
+                )
+                if reply.status_code == 429:
+                    failure = Failure.THROTTLED
+                    retry_after_s = getattr(error, "retry_after_s", None)
+            except (TransportError, WireError) as broken:
+                error = broken
+                error.request_id = ticket.request_id
+                error.endpoint = str(ticket.endpoint)
+                if not isinstance(broken, TransportError) and not judge.may_repeat(broken):
+                    raise
+            wait_s = decide_wait_s(
+                self._retry,
+                failure,
+                attempt=attempt,
+                draw=self._draw(),
+                retry_after_s=retry_after_s,
+            )
+            if wait_s is None or self._clock() - started + wait_s > self._retry.result_for_s:
+                raise error
+            if failure is Failure.THROTTLED:
+                self._lanes.pause(wait_s)
+            on_retry(attempt, wait_s, error)
+            await self._wait_to_retry(Verb.RESULT, max(wait_s, judge.least_wait_s))
+
+    async def _send(self, call: Call, *, first: bool) -> Reply:
+        await self._lanes.enter(call.verb)
+        try:
+            return await self._carry(call, first=first)
+        finally:
+            self._lanes.leave(call.verb)
+
+    async def _carry(self, call: Call, *, first: bool) -> Reply:
+        """Send one call in a lane that was entered, and count how it went."""
+        verb = call.verb
+        self.calls[verb] += 1
+        if first:
+            self._budget.record_first_attempt()
+        try:
+            reply = await self._transport.send(call)
+        except TimeoutError:
+            self._lanes.record_trouble(verb)
+            raise
+        if reply.status_code in {429, 503}:
+            self._lanes.record_trouble(verb)
+        else:
+            self._lanes.record_success(verb)
+            if not first:
+                self._budget.record_success()
+        return reply
+
+    async def _wait_to_retry(self, verb: Verb, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        may_go = self._budget.take(self._clock())
+        while not may_go:
+            await asyncio.sleep(BUDGET_PAUSE_S * (0.5 + 0.5 * self._draw()))
+            may_go = self._budget.take(self._clock())
+        self.retries[verb] += 1
+
+    def _error(self, reply: Reply, *, endpoint: Submission | Ticket, doing: str) -> FalqError:
+        error = read_error(
+            reply,
+            endpoint=endpoint.endpoint,
+            request_id=endpoint.request_id if isinstance(endpoint, Ticket) else None,
+            doing=doing,
+        )
+        if isinstance(error, RateLimitError):
+            error.retry_after_s = read_retry_after(reply, wall_now_s=self._wall_clock().timestamp())
+        return error

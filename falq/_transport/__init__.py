@@ -1,0 +1,1 @@
+"""What carries calls: a boundary of three verbs, and aiohttp behind it."""

@@ -1,0 +1,194 @@
+"""Session settings, and the only reader of environment variables.
+
+Owns the defaults and the check of every setting, and the choice of a gateway.
+Settings given in code win over the environment. Nothing is read on import.
+
+| variable | meaning |
+|---|---|
+| `FAL_KEY` | fal's key, `<key id>:<key secret>` |
+| `FAL_KEY_ID`, `FAL_KEY_SECRET` | the same in two parts, if `FAL_KEY` is unset |
+| `MATON_API_KEY` | the Maton key |
+| `FALQ_GATEWAY` | `fal` or `maton`: which, when keys of both are set |
+| `FALQ_BASE_URL` | address of the queue (fal) or of the gateway (Maton), with scheme |
+| `FAL_RUN_HOST`, `FAL_QUEUE_RUN_HOST` | bare hosts of runs and the queue, as in fal_client |
+| `FALQ_MAX_CONCURRENCY` | `max_jobs` of sessions that do not say |
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from falq._core.messages import CallLimits, CallTimeouts
+from falq._core.pollplan import PollSettings
+from falq._core.retry import RetrySettings
+from falq.errors import ConfigError
+from falq.events import Hook
+from falq.gateways import Fal, Gateway, Maton
+from falq.model import Delivery, OnCancel
+
+DEFAULT_MAX_JOBS = 1000
+DEFAULT_MAX_CALLS = 100
+
+
+@frozen(kw_only=True)
+class SessionConfig:
+    """All settings of a session, checked. `Session` describes them."""
+
+    gateway: Gateway
+    timeout: float | None = None
+    max_jobs: int = DEFAULT_MAX_JOBS
+    per_endpoint: Mapping[str, int] = field(factory=dict)
+    max_calls: int = DEFAULT_MAX_CALLS
+    calls_per_s: float | None = None
+    poll: PollSettings = field(factory=PollSettings)
+    retry: RetrySettings = field(factory=RetrySettings)
+    call_timeouts: CallTimeouts = field(factory=CallTimeouts)
+    call_limits: CallLimits = field(factory=CallLimits)
+    delivery: Delivery = "at_most_once"
+    max_resends: int = 1
+    on_event: Hook | None = None
+    on_exit: OnCancel = "detach"
+    exit_grace_s: float = 5.0
+    ssl_context: ssl.SSLContext | None = None
+    seed: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_count("max_jobs", self.max_jobs)
+        _check_count("max_calls", self.max_calls, least=8)
+        _check_count("max_resends", self.max_resends, least=0)
+        for endpoint, limit in self.per_endpoint.items():
+            _check_count(f"per_endpoint[{endpoint!r}]", limit)
+        for name in ("timeout", "calls_per_s"):
+            _check_seconds(name, getattr(self, name))
+        if self.exit_grace_s < 0:
+            raise ConfigError("exit_grace_s is 0 or more seconds", setting="exit_grace_s")
+        _check_word("delivery", self.delivery, {"at_most_once", "at_least_once"})
+        _check_word("on_exit", self.on_exit, {"detach", "cancel"})
+
+
+def _check_count(setting: str, value: object, *, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(
+            f"{setting} is a whole number of {least} or more, got {value!r}", setting=setting
+        )
+
+
+def _check_seconds(setting: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigError(f"{setting} is a number above 0 or None, got {value!r}", setting=setting)
+
+
+def _check_word(setting: str, value: object, words: set[str]) -> None:
+    if value not in words:
+        allowed = " or ".join(repr(word) for word in sorted(words))
+        raise ConfigError(f"{setting} is {allowed}, got {value!r}", setting=setting)
+
+
+def build_config(environ: Mapping[str, str] | None = None, **settings: Any) -> SessionConfig:
+    """Return the settings of a session, with what the environment adds.
+
+    Args:
+        environ: Variables to read; None for those of the process.
+        settings: Those of `SessionConfig`; None for `gateway` or `max_jobs`
+            leaves the choice to the environment.
+
+    Raises:
+        ConfigError: A setting is missing or wrong.
+    """
+    variables = os.environ if environ is None else environ
+    settings["gateway"] = resolve_gateway(settings.get("gateway"), variables)
+    if settings.get("max_jobs") is None:
+        settings["max_jobs"] = _max_jobs_from(variables)
+    return SessionConfig(**settings)
+
+
+def _max_jobs_from(environ: Mapping[str, str]) -> int:
+    text = environ.get("FALQ_MAX_CONCURRENCY")
+    if not text:
+        return DEFAULT_MAX_JOBS
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(
+            f"FALQ_MAX_CONCURRENCY is a whole number of 1 or more, got {text!r}",
+            setting="FALQ_MAX_CONCURRENCY",
+        )
+    return int(text)
+
+
+def resolve_gateway(gateway: Gateway | None, environ: Mapping[str, str]) -> Gateway:
+    """Return the gateway to use, with its key.
+
+    Args:
+        gateway: What the user gave; None to choose by the environment.
+        environ: Such as `os.environ`.
+
+    Raises:
+        ConfigError: There is no key, or the choice is not clear. The message
+            names the variables to set.
+    """
+    if gateway is None:
+        return _gateway_from(environ)
+    if isinstance(gateway, Fal) and gateway.key is None:
+        return evolve(gateway, key=_need(_fal_key_from(environ), "FAL_KEY"))
+    if isinstance(gateway, Maton) and gateway.key is None:
+        return evolve(gateway, key=_need(environ.get("MATON_API_KEY"), "MATON_API_KEY"))
+    return gateway
+
+
+def _gateway_from(environ: Mapping[str, str]) -> Gateway:
+    fal_key, maton_key = _fal_key_from(environ), environ.get("MATON_API_KEY")
+    choice = environ.get("FALQ_GATEWAY", "").lower()
+    if choice not in {"", "fal", "maton"}:
+        raise ConfigError(
+            f"FALQ_GATEWAY is 'fal' or 'maton', got {choice!r}", setting="FALQ_GATEWAY"
+        )
+    if not choice and not fal_key and not maton_key:
+        raise ConfigError(
+            "no key: set FAL_KEY to '<key id>:<key secret>' (from fal.ai/dashboard/keys), or "
+            "MATON_API_KEY for the Maton gateway; to try falq without one, run 'falq demo'",
+            setting="FAL_KEY",
+        )
+    if choice == "maton" or (not choice and not fal_key):
+        return _maton_from(environ, _need(maton_key, "MATON_API_KEY"))
+    return _fal_from(environ, _need(fal_key, "FAL_KEY"))
+
+
+def _fal_key_from(environ: Mapping[str, str]) -> str | None:
+    if environ.get("FAL_KEY"):
+        return environ["FAL_KEY"]
+    key_id, key_secret = environ.get("FAL_KEY_ID"), environ.get("FAL_KEY_SECRET")
+    if bool(key_id) != bool(key_secret):
+        lacking = "FAL_KEY_SECRET" if key_id else "FAL_KEY_ID"
+        raise ConfigError(
+            f"FAL_KEY_ID and FAL_KEY_SECRET go together; {lacking} is not set", setting=lacking
+        )
+    return f"{key_id}:{key_secret}" if key_id and key_secret else None
+
+
+def _need(key: str | None, variable: str) -> str:
+    if not key:
+        raise ConfigError(f"no key: set {variable}, or pass key=...", setting=variable)
+    return key
+
+
+def _fal_from(environ: Mapping[str, str], key: str) -> Fal:
+    run_host = environ.get("FAL_RUN_HOST") or "fal.run"
+    queue_host = environ.get("FAL_QUEUE_RUN_HOST") or f"queue.{run_host}"
+    queue_url = environ.get("FALQ_BASE_URL") or _with_scheme(queue_host)
+    return Fal(key=key, queue_url=queue_url, run_url=_with_scheme(run_host))
+
+
+def _with_scheme(host: str) -> str:
+    # fal_client takes bare hosts and drops a scheme; https in either case.
+    return f"https://{host.split('://')[-1]}"
+
+
+def _maton_from(environ: Mapping[str, str], key: str) -> Maton:
+    base_url = environ.get("FALQ_BASE_URL")
+    return Maton(key=key) if not base_url else Maton(key=key, base_url=base_url)
