@@ -1,0 +1,176 @@
+"""Join a session to an emulator in memory.
+
+Owns the way between the client's calls and the emulator's application: bytes
+and headers, no sockets. The network's faults happen here in loop time, so they
+work in virtual time as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from datetime import UTC, datetime, timedelta
+
+from multidict import CIMultiDict
+
+from falq._core.messages import Call, CallLimits, CallTimeouts, Reply
+from falq.emulator import App, Request, Scenario, Statistics
+from falq.emulator import Reply as Answer
+from falq.emulator.models import find_model
+from falq.errors import (
+    ConnectError,
+    FalqError,
+    ResponseTooLargeError,
+    TransportError,
+    TransportTimeoutError,
+)
+from falq.gateways import Fal, Gateway, Maton
+
+
+class LoopbackEmulator:
+    """An emulated fal queue in memory.
+
+    Args:
+        scenario: How it behaves.
+        latency_s: Seconds that each call takes on the way, in loop time.
+
+    Attributes:
+        app: The emulator's application.
+        gateway: What to open a session with, beside `transport()`.
+        maton: The same through the emulated Maton gateway.
+
+    Example:
+        >>> import asyncio, falq
+        >>> async def main():
+        ...     emulator = LoopbackEmulator()
+        ...     async with falq.Session(
+        ...         emulator.gateway, transport=emulator.transport()
+        ...     ) as session:
+        ...         return await session.subscribe("acme/echo", {"n": 1})
+        >>> with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        ...     runner.run(main())
+        {'n': 1}
+    """
+
+    def __init__(self, scenario: Scenario | None = None, *, latency_s: float = 0.02) -> None:
+        chosen = scenario or Scenario()
+        url = "http://127.0.0.1:1"
+        self.app = App(chosen, find_model=find_model, base_url=url)
+        self.latency_s = latency_s
+        self.gateway = Fal(key=chosen.keys[0], queue_url=url)
+        self.maton = Maton(
+            key=chosen.maton_keys[0], base_url=f"{url}/_maton", control_url=f"{url}/_maton"
+        )
+
+    def transport(self, gateway: Gateway | None = None) -> LoopbackTransport:
+        """Return a transport for a session at `gateway`; default is this one's own."""
+        return LoopbackTransport(self.app, gateway or self.gateway, latency_s=self.latency_s)
+
+    def stats(self) -> Statistics:
+        """Return what the emulator counted."""
+        return self.app.statistics()
+
+
+class LoopbackTransport:
+    """Carries calls to an emulator in memory; see `LoopbackEmulator`.
+
+    Args:
+        app: The emulator's application.
+        gateway: Where calls go and with which key.
+        latency_s: Seconds that each call takes on the way, in loop time.
+        timeouts: How long a call may take.
+        limits: How large a body may be.
+
+    Attributes:
+        refusals: Connections to refuse from now on; each call counts one down.
+        calls: Every call that was sent, in order.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        gateway: Gateway,
+        *,
+        latency_s: float = 0.02,
+        timeouts: CallTimeouts | None = None,
+        limits: CallLimits | None = None,
+    ) -> None:
+        self._app = app
+        self._gateway = gateway
+        self._latency_s = latency_s
+        self._timeouts = timeouts or CallTimeouts()
+        self._limits = limits or CallLimits()
+        self._prefix = "/" + "/".join(gateway.queue_root.split("/")[3:])
+        self.refusals = 0
+        self.calls: list[Call] = []
+
+    async def open(self) -> None:
+        """Nothing is needed."""
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def wall_clock(self) -> datetime:
+        """Return loop time as the emulator's wall time, for a session that compares them."""
+        now = asyncio.get_running_loop().time()
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=now)
+
+    async def send(self, call: Call) -> Reply:
+        """Carry one call; see `Transport.send`."""
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise ConnectError("the connection was refused; check the network")
+        self.calls.append(call)
+        answer = self._app.handle(self._request(call), asyncio.get_running_loop().time())
+        return await self._travel(call, answer)
+
+    def _request(self, call: Call) -> Request:
+        path, _, query = call.target.partition("?")
+        headers = {**call.headers, **self._gateway.auth_headers()}
+        return Request(
+            method=call.method,
+            path=f"{self._prefix.rstrip('/')}{path}",
+            query=query,
+            headers={name.lower(): str(value) for name, value in headers.items()},
+            body=call.body or b"",
+        )
+
+    async def _travel(self, call: Call, answer: Answer) -> Reply:
+        how = answer.transmission
+        limit_s = self._timeouts.for_verb(call.verb)
+        before_s = self._latency_s + how.delay_s
+        if how.manner == "stall" or before_s > limit_s:
+            await asyncio.sleep(limit_s)
+            raise TransportTimeoutError("no complete answer within the time-out")
+        await asyncio.sleep(before_s)
+        if how.manner in {"reset", "fin"}:
+            raise TransportError("the connection broke")
+        body = answer.body
+        fault: FalqError | None = None
+        if how.manner == "cut":
+            body = body[: how.cut_at_bytes]
+            fault = TransportError("the connection broke")
+        elif how.manner == "drip":
+            fault = await self._drip(len(body), how.piece_bytes, how.pause_s, limit_s - before_s)
+        if fault is None:
+            body, fault = self._unpack(call, answer, body)
+        return Reply(answer.status_code, CIMultiDict(answer.headers), body, fault)
+
+    async def _drip(
+        self, size: int, piece_bytes: int, pause_s: float, left_s: float
+    ) -> FalqError | None:
+        needed_s = -(-size // piece_bytes) * pause_s
+        await asyncio.sleep(min(needed_s, left_s))
+        if needed_s <= left_s:
+            return None
+        return TransportTimeoutError("no complete answer within the time-out")
+
+    def _unpack(self, call: Call, answer: Answer, body: bytes) -> tuple[bytes, FalqError | None]:
+        limit = self._limits.for_reply(call.verb, answer.status_code)
+        if dict(answer.headers).get("content-encoding") == "gzip":
+            body = zlib.decompressobj(wbits=31).decompress(body, limit + 1)
+        if len(body) <= limit:
+            return body, None
+        return b"", ResponseTooLargeError(
+            f"the answer is larger than {limit} bytes", status_code=answer.status_code
+        )
