@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+from falq.emulator.media import painting
 from falq.emulator.media.plain import paint, paint_pixels, write_png
 from falq.emulator.media.sketch import BACKDROPS, Disc, Dots, Polygon, Sketch, compose
 
@@ -34,12 +35,8 @@ def test_a_png_holds_the_very_pixels():
 
 @pytest.mark.parametrize("motif", BACKDROPS)
 def test_both_painters_agree_on_what_is_where(motif):
-    from falq.emulator.media import painting
-
     sketch = compose(motif, seed=4, index=0, aspect=1.5)
-    rough, fine = (painter.paint_pixels(sketch, 90, 60) for painter in (
-        __import__("falq.emulator.media.plain", fromlist=["plain"]), painting
-    ))  # fmt: skip
+    rough, fine = paint_pixels(sketch, 90, 60), painting.paint_pixels(sketch, 90, 60)
     apart = sum(abs(a - b) for a, b in zip(rough, fine, strict=True)) / len(fine)
     assert apart < 16
 

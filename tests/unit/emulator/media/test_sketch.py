@@ -32,7 +32,6 @@ def test_every_motif_can_be_drawn():
 
 
 def test_a_second_motif_adds_to_the_first():
-    assert len(sketch("cat city").elements) > len(sketch("city cat").elements) - 1
     assert len(sketch("city with a cat").elements) > len(sketch("city with a dog").elements)
 
 

@@ -84,7 +84,6 @@ def test_several_pictures_differ_and_are_billed_by_begun_megapixels(shelf):
 
 def test_the_seed_of_the_input_goes_before_the_queues(shelf):
     assert run(shelf, seed=9).body["seed"] == 9
-    assert run(shelf, seed=9).body["seed"] == 9
     answer = SCHNELL_MODEL.run({"prompt": "a", "seed": 3}, seed=9, files=shelf)
     assert answer.body["seed"] == 3
 
