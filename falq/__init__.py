@@ -13,16 +13,19 @@ The folders, from the face down:
 
 and beside them `emulator` (a fal queue on this machine), `testing`, `batch` and
 `cli`, which are imported by name.
+
+The session and what belongs to it are loaded at their first use, because
+aiohttp comes with them: `falq --help` and the emulator's models need neither.
 """
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
 
 from falq._core.messages import CallLimits as CallLimits
 from falq._core.messages import CallTimeouts as CallTimeouts
 from falq._core.pollplan import PollSettings as PollSettings
 from falq._core.retry import RetrySettings as RetrySettings
-from falq._engine.engine import SessionStatistics as SessionStatistics
-from falq._engine.handle import Handle as Handle
-from falq._engine.handle import StatusStream as StatusStream
-from falq._engine.mapping import OutcomeStream as OutcomeStream
 from falq._version import __version__ as __version__
 from falq.errors import ApiError as ApiError
 from falq.errors import ArgumentError as ArgumentError
@@ -38,6 +41,10 @@ from falq.errors import JobFailedError as JobFailedError
 from falq.errors import JobInputError as JobInputError
 from falq.errors import JobLostError as JobLostError
 from falq.errors import JobTimeoutError as JobTimeoutError
+from falq.errors import JournalConflictError as JournalConflictError
+from falq.errors import JournalError as JournalError
+from falq.errors import JournalLockedError as JournalLockedError
+from falq.errors import JournalVersionError as JournalVersionError
 from falq.errors import RateLimitError as RateLimitError
 from falq.errors import RequestNotFoundError as RequestNotFoundError
 from falq.errors import ResponseTooLargeError as ResponseTooLargeError
@@ -65,13 +72,50 @@ from falq.model import Status as Status
 from falq.model import SubmitOptions as SubmitOptions
 from falq.model import Timings as Timings
 from falq.model import Unfinished as Unfinished
-from falq.session import Session as Session
+
+if TYPE_CHECKING:
+    from falq._engine.engine import SessionStatistics as SessionStatistics
+    from falq._engine.handle import Handle as Handle
+    from falq._engine.handle import StatusStream as StatusStream
+    from falq._engine.mapping import OutcomeStream as OutcomeStream
+    from falq.session import Session as Session
+
+_LATE = {
+    "Handle": "falq._engine.handle",
+    "OutcomeStream": "falq._engine.mapping",
+    "Session": "falq.session",
+    "SessionStatistics": "falq._engine.engine",
+    "StatusStream": "falq._engine.handle",
+}
 
 __all__ = sorted(
-    name for name, value in globals().items() if isinstance(value, type) and name[0].isupper()
+    {name for name, value in globals().items() if getattr(value, "__module__", "")[:5] == "falq."}
+    | _LATE.keys()
 )
 
-# Tracebacks, reprs and the documentation shall name what a user can import.
+# Without a handler of the user's, a library's warnings would go to stderr.
+logging.getLogger("falq").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'falq' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = _as_own(value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
+
+def _as_own(value: Any) -> Any:
+    """Make tracebacks, reprs and the documentation name what a user can import."""
+    value.__module__ = "falq"
+    return value
+
+
 for _name in __all__:
-    globals()[_name].__module__ = "falq"
+    if _name not in _LATE:
+        _as_own(globals()[_name])
 del _name

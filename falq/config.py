@@ -16,9 +16,10 @@ Settings given in code win over the environment. Nothing is read on import.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -28,7 +29,7 @@ from falq._core.pollplan import PollSettings
 from falq._core.retry import RetrySettings
 from falq.errors import ConfigError
 from falq.events import Hook
-from falq.gateways import Fal, Gateway, Maton
+from falq.gateways import Fal, Gateway, Maton, check_origin
 from falq.model import Delivery, OnCancel
 
 DEFAULT_MAX_JOBS = 1000
@@ -65,8 +66,8 @@ class SessionConfig:
             _check_count(f"per_endpoint[{endpoint!r}]", limit)
         for name in ("timeout", "calls_per_s"):
             _check_seconds(name, getattr(self, name))
-        if self.exit_grace_s < 0:
-            raise ConfigError("exit_grace_s is 0 or more seconds", setting="exit_grace_s")
+        if self.exit_grace_s != 0:
+            _check_seconds("exit_grace_s", self.exit_grace_s)
         _check_word("delivery", self.delivery, {"at_most_once", "at_least_once"})
         _check_word("on_exit", self.on_exit, {"detach", "cancel"})
 
@@ -86,7 +87,7 @@ def _check_seconds(setting: str, value: object) -> None:
 
 
 def _check_word(setting: str, value: object, words: set[str]) -> None:
-    if value not in words:
+    if not isinstance(value, str) or value not in words:
         allowed = " or ".join(repr(word) for word in sorted(words))
         raise ConfigError(f"{setting} is {allowed}, got {value!r}", setting=setting)
 
@@ -135,10 +136,23 @@ def resolve_gateway(gateway: Gateway | None, environ: Mapping[str, str]) -> Gate
     if gateway is None:
         return _gateway_from(environ)
     if isinstance(gateway, Fal) and gateway.key is None:
-        return evolve(gateway, key=_need(_fal_key_from(environ), "FAL_KEY"))
+        fal_key = _need(_fal_key_from(environ), "FAL_KEY")
+        with _naming("FAL_KEY"):
+            return evolve(gateway, key=fal_key)
     if isinstance(gateway, Maton) and gateway.key is None:
-        return evolve(gateway, key=_need(environ.get("MATON_API_KEY"), "MATON_API_KEY"))
+        maton_key = _need(environ.get("MATON_API_KEY"), "MATON_API_KEY")
+        with _naming("MATON_API_KEY"):
+            return evolve(gateway, key=maton_key)
     return gateway
+
+
+@contextlib.contextmanager
+def _naming(variable: str) -> Iterator[None]:
+    """Make what is wrong with a key say which variable it came from."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{variable}: {error}", setting=variable) from None
 
 
 def _gateway_from(environ: Mapping[str, str]) -> Gateway:
@@ -179,16 +193,26 @@ def _need(key: str | None, variable: str) -> str:
 
 def _fal_from(environ: Mapping[str, str], key: str) -> Fal:
     run_host = environ.get("FAL_RUN_HOST") or "fal.run"
-    queue_host = environ.get("FAL_QUEUE_RUN_HOST") or f"queue.{run_host}"
-    queue_url = environ.get("FALQ_BASE_URL") or _with_scheme(queue_host)
-    return Fal(key=key, queue_url=queue_url, run_url=_with_scheme(run_host))
+    run_url = _host_url(run_host, "FAL_RUN_HOST")
+    queue_url = _base_url_from(environ)
+    if queue_url is None:
+        queue_host = environ.get("FAL_QUEUE_RUN_HOST") or f"queue.{run_url.partition('://')[2]}"
+        queue_url = _host_url(queue_host, "FAL_QUEUE_RUN_HOST")
+    with _naming("FAL_KEY"):
+        return Fal(key=key, queue_url=queue_url, run_url=run_url)
 
 
-def _with_scheme(host: str) -> str:
+def _host_url(host: str, variable: str) -> str:
     # fal_client takes bare hosts and drops a scheme; https in either case.
-    return f"https://{host.split('://')[-1]}"
+    return check_origin(f"https://{host.split('://')[-1]}", setting=variable)
+
+
+def _base_url_from(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("FALQ_BASE_URL")
+    return check_origin(url, setting="FALQ_BASE_URL") if url else None
 
 
 def _maton_from(environ: Mapping[str, str], key: str) -> Maton:
-    base_url = environ.get("FALQ_BASE_URL")
-    return Maton(key=key) if not base_url else Maton(key=key, base_url=base_url)
+    base_url = _base_url_from(environ)
+    with _naming("MATON_API_KEY"):
+        return Maton(key=key) if base_url is None else Maton(key=key, base_url=base_url)

@@ -23,6 +23,10 @@
     │   ├── JobCancelledError               it was cancelled on the server
     │   ├── JobLostError                    the server no longer knows it
     │   └── JobTimeoutError (TimeoutError)  `client_timeout` passed
+    ├── JournalError                        the journal cannot be used or written
+    │   ├── JournalVersionError             a newer falq wrote it
+    │   ├── JournalLockedError              another process has it; `.pid`, `.host`
+    │   └── JournalConflictError            a key is there with other content; `.keys`
     └── SessionError (RuntimeError)         the session cannot be used like this
         ├── SessionClosedError              it is closed, or closed meanwhile
         ├── WrongLoopError                  another event loop or thread
@@ -303,6 +307,8 @@ class JobFailedError(JobError):
 class JobInputError(JobFailedError, InvalidInputError):
     """The model refused the job's input. fal tells so at the result, not at the submit."""
 
+    status_code: int
+
     def __init__(self, message: str, *, status_code: int | None = 422, **facts: Any) -> None:
         own = {name: facts.pop(name, None) for name in ("error_type", "detail", "job_id")}
         self.problems = facts.pop("problems", ())
@@ -346,6 +352,82 @@ class JobTimeoutError(JobError, TimeoutError):
         super().__init__(message, **facts)
         self.timeout_s = timeout_s
         self.cancel_outcome = cancel_outcome
+
+
+class JournalError(FalqError):
+    """The journal cannot be used, or something could not be written to it.
+
+    Attributes:
+        is_kept: Whether the record is kept in memory and written as soon as it
+            can be. Never true of an intent: without it nothing may be sent.
+        unwritten: What was still kept when the journal was closed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_kept: bool = False,
+        unwritten: tuple[str, ...] = (),
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.is_kept = is_kept
+        self.unwritten = unwritten
+
+
+class JournalVersionError(JournalError):
+    """A newer falq wrote the journal. It was not touched.
+
+    Attributes:
+        found_version: The schema version of the file.
+        known_version: The newest that this falq reads.
+    """
+
+    def __init__(
+        self, message: str, *, found_version: int = 0, known_version: int = 0, **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.found_version = found_version
+        self.known_version = known_version
+
+
+class JournalLockedError(JournalError):
+    """Another process has the journal.
+
+    Attributes:
+        pid: Its process id, if it could be read.
+        host: Its host name, if it could be read.
+        started_at: When it opened the journal, UTC, if it could be read.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pid: int | None = None,
+        host: str | None = None,
+        started_at: datetime | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.pid = pid
+        self.host = host
+        self.started_at = started_at
+
+
+class JournalConflictError(JournalError):
+    """A key is in the journal already, with another endpoint or input.
+
+    Attributes:
+        keys: The keys.
+    """
+
+    def __init__(self, message: str, *, keys: tuple[str, ...] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.keys = keys
 
 
 class SessionError(FalqError, RuntimeError):

@@ -15,7 +15,7 @@ import logging
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from attrs import converters, field, frozen
+from attrs import Attribute, converters, field, frozen
 
 from falq.errors import ConfigError, UnsupportedError
 from falq.text import printable
@@ -99,6 +99,9 @@ def _fal_key(text: str) -> Secret:
     return key
 
 
+_NEVER_IN_AN_ORIGIN = frozenset("@?#\\ ")
+
+
 def check_origin(url: str, *, setting: str) -> str:
     """Return `url` without trailing slashes if a key may be sent below it.
 
@@ -113,6 +116,8 @@ def check_origin(url: str, *, setting: str) -> str:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        # Fails, as every later use would, on a label that is empty or too long.
+        (host or "").encode("idna")
     except (ValueError, AttributeError):
         parts, host, port = None, None, None
     if parts is None or not host or port == 0 or parts.scheme not in {"https", "http"}:
@@ -120,9 +125,10 @@ def check_origin(url: str, *, setting: str) -> str:
             f"{setting}: {shown} is not an address; give one such as 'https://queue.fal.run'",
             setting=setting,
         )
-    if parts.query or parts.fragment or "@" in parts.netloc or "\\" in url or not url.isascii():
+    if not url.isascii() or not url.isprintable() or not _NEVER_IN_AN_ORIGIN.isdisjoint(url):
         raise ConfigError(
-            f"{setting} holds a user name, a query or a fragment; give scheme, host and path only",
+            f"{setting} holds a user name, a query, a fragment, a space or a letter outside "
+            "ASCII; give scheme, host and path only",
             setting=setting,
         )
     if parts.scheme == "http" and not is_loopback(host):
@@ -134,6 +140,14 @@ def check_origin(url: str, *, setting: str) -> str:
     return url.rstrip("/")
 
 
+def _without_slash(url: str) -> str:
+    return url.rstrip("/") if isinstance(url, str) else url
+
+
+def _is_origin(_: Gateway, attribute: Attribute[str], url: str) -> None:
+    check_origin(url, setting=attribute.name)
+
+
 def is_loopback(host: str) -> bool:
     """Return whether `host` names this machine and no other."""
     if host == "localhost":
@@ -142,10 +156,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _origin(setting: str) -> Any:
-    return lambda url: check_origin(url, setting=setting)
 
 
 @frozen(kw_only=True)
@@ -217,11 +227,19 @@ class Fal(Gateway):
     """
 
     key: Secret | None = field(default=None, converter=converters.optional(_fal_key), repr=False)
-    queue_url: str = field(default="https://queue.fal.run", converter=_origin("queue_url"))
-    run_url: str = field(default="https://fal.run", converter=_origin("run_url"))
-    rest_url: str = field(default="https://rest.fal.ai", converter=_origin("rest_url"))
-    cdn_url: str = field(default="https://v3.fal.media", converter=_origin("cdn_url"))
-    api_url: str = field(default="https://api.fal.ai/v1", converter=_origin("api_url"))
+    queue_url: str = field(
+        default="https://queue.fal.run", converter=_without_slash, validator=_is_origin
+    )
+    run_url: str = field(default="https://fal.run", converter=_without_slash, validator=_is_origin)
+    rest_url: str = field(
+        default="https://rest.fal.ai", converter=_without_slash, validator=_is_origin
+    )
+    cdn_url: str = field(
+        default="https://v3.fal.media", converter=_without_slash, validator=_is_origin
+    )
+    api_url: str = field(
+        default="https://api.fal.ai/v1", converter=_without_slash, validator=_is_origin
+    )
 
     @property
     def name(self) -> str:
@@ -260,13 +278,20 @@ class Maton(Gateway):
     """
 
     key: Secret | None = field(default=None, converter=converters.optional(_secret_key), repr=False)
-    base_url: str = field(default="https://gateway.maton.ai", converter=_origin("base_url"))
-    control_url: str = field(default="https://ctrl.maton.ai", converter=_origin("control_url"))
+    base_url: str = field(
+        default="https://gateway.maton.ai", converter=_without_slash, validator=_is_origin
+    )
+    control_url: str = field(
+        default="https://ctrl.maton.ai", converter=_without_slash, validator=_is_origin
+    )
     connection_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
         text = self.connection_id
-        if text is not None and not (text.isascii() and text.isprintable() and text.strip()):
+        if text is None:
+            return
+        is_text = isinstance(text, str) and text.isascii() and text.isprintable()
+        if not is_text or not text.strip():
             raise ConfigError(
                 "connection_id holds characters that no id has; copy it from the list of "
                 "connections",

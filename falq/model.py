@@ -5,15 +5,16 @@ I/O, and reads no clock. Every room may import it.
 
 Statuses are what the server says of a request; a *state* is where falq's own
 handling of a job stands (`_core/lifecycle.py`).
+
+Annotations here are evaluated on import: the classes are shown as falq's own
+(`falq.Queued`), and a user's converter could not resolve texts there.
 """
 
-from __future__ import annotations
-
 import functools
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
 from attrs import field, frozen
 
@@ -25,7 +26,8 @@ NAMESPACES = frozenset({"workflows", "comfy"})
 
 LONGEST_ID = 512
 
-_NEVER_IN_A_PART = frozenset("?#%\\:@&=+;,\"'<>[]{}|^`$!*()")
+_PART = re.compile(r"[A-Za-z0-9._~-]+")
+"""What RFC 3986 calls unreserved: the same quoted and unquoted, so nothing is quoted."""
 
 Priority: TypeAlias = Literal["normal", "low"]
 OnCancel: TypeAlias = Literal["detach", "cancel"]
@@ -43,20 +45,13 @@ def check_path_part(part: str, *, what: str) -> str:
         what: What the text is, for the message.
 
     Raises:
-        ArgumentError: It is empty, `.` or `..`, not ASCII, or holds a space, a
-            control character or a mark with a meaning in URLs. Such an id would
-            carry the key to another path.
+        ArgumentError: It is empty, `.` or `..`, or holds anything but letters,
+            digits and `-._~`. Such an id could carry the key to another path.
     """
-    if not part or part in {".", ".."} or not part.isascii() or not part.isprintable():
+    if _PART.fullmatch(part) is None or part in {".", ".."}:
         raise ArgumentError(
             f"{what} {printable(repr(part), limit=80)} is empty or holds characters that "
-            "no id has; give it as fal shows it",
-            argument=what,
-        )
-    if " " in part or not _NEVER_IN_A_PART.isdisjoint(part):
-        raise ArgumentError(
-            f"{what} {printable(repr(part), limit=80)} holds a space or one of ?#%&: and the "
-            "like, which would change the URL; give the bare id",
+            "would change the URL; give the bare id, of letters, digits and -._~",
             argument=what,
         )
     return part
@@ -86,15 +81,32 @@ class EndpointId:
         alias: The app's name, such as `flux`.
         path: What follows, such as `schnell`, or the empty text.
         namespace: `workflows`, `comfy`, or the empty text.
+        app: The part that status, result and cancel use.
+        full: The part that submit uses: all of it.
+
+    Raises:
+        ArgumentError: A part may not stand in a URL; see `check_path_part`.
     """
 
     owner: str
     alias: str
     path: str = ""
     namespace: str = ""
+    app: str = field(init=False, eq=False, repr=False)
+    full: str = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        head = [self.namespace] if self.namespace else []
+        head += [self.owner, self.alias]
+        parts = [*head, *self.path.split("/")] if self.path else head
+        for part in parts:
+            check_path_part(part, what="endpoint")
+        # Asked for with every call, so made once.
+        object.__setattr__(self, "app", "/".join(head))
+        object.__setattr__(self, "full", "/".join(parts))
 
     @staticmethod
-    def parse(text: str) -> EndpointId:
+    def parse(text: str) -> "EndpointId":
         """Read an endpoint id.
 
         Args:
@@ -116,18 +128,6 @@ class EndpointId:
                 argument="endpoint",
             )
         return _parse_endpoint(text)
-
-    @property
-    def app(self) -> str:
-        """The part that status, result and cancel use, quoted for a URL path."""
-        parts = [self.namespace, self.owner, self.alias]
-        return "/".join(quote(part, safe="") for part in parts if part)
-
-    @property
-    def full(self) -> str:
-        """The part that submit uses, quoted for a URL path."""
-        parts = [self.namespace, self.owner, self.alias, *self.path.split("/")]
-        return "/".join(quote(part, safe="") for part in parts if part)
 
     def __str__(self) -> str:
         return self.full
@@ -153,8 +153,6 @@ def _parse_endpoint(text: str) -> EndpointId:
             "give it as 'owner/name', such as 'fal-ai/flux/schnell'",
             argument="endpoint",
         )
-    for part in parts:
-        check_path_part(part, what="endpoint")
     return EndpointId(owner=parts[0], alias=parts[1], path="/".join(parts[2:]), namespace=namespace)
 
 

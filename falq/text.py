@@ -24,10 +24,11 @@ def printable(text: str, *, limit: int = ERROR_LIMIT) -> str:
         >>> printable("ok\x1b[2J\nroot: fine")
         'ok\\x1b[2J\\nroot: fine'
     """
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    if cut.isprintable():
-        return cut
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in cut
-    )
+    # An escape only lengthens the text: what lies beyond the limit now is never shown.
+    start = text[: limit + 1]
+    if not start.isprintable():
+        start = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+            for char in start
+        )
+    return start if len(start) <= limit else start[: limit - 1] + "…"

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,9 @@ from falq.errors import ArgumentError
 from falq.model import LogEntry, ObjectLifecycle
 
 JsonObject = dict[str, Any]
+
+_DEPTH_LIMIT = 100
+"""Levels that a body may be nested: no model's are, and deeper values crash what shows them."""
 
 _LOG_LIMIT = 1000
 """Log entries that are read from one status: a bound on what a job can make a user store."""
@@ -75,9 +79,28 @@ def load_json(body: bytes) -> Any:
         ValueError: It is not JSON, or nested so deep that reading it is refused.
     """
     try:
-        return json.loads(body)
+        value = json.loads(body.decode())
     except RecursionError:
         raise ValueError("JSON is nested too deep") from None
+    # Fewer brackets than levels allowed: the common case needs no look inside.
+    if body.count(b"[") + body.count(b"{") > _DEPTH_LIMIT and not _is_shallow(value):
+        raise ValueError("JSON is nested too deep")
+    return value
+
+
+def _is_shallow(value: object) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_DEPTH_LIMIT + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return True
+        insides = [item.values() if isinstance(item, dict) else item for item in level]
+        level = list(itertools.chain.from_iterable(insides))
+    return False
+
+
+# Made once: json.dumps makes one for every call that differs from its defaults.
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def dump_arguments(arguments: Mapping[str, Any]) -> bytes:
@@ -94,7 +117,7 @@ def dump_arguments(arguments: Mapping[str, Any]) -> bytes:
             argument="arguments",
         )
     try:
-        return json.dumps(dict(arguments), allow_nan=False, separators=(",", ":")).encode()
+        return _encode(dict(arguments)).encode()
     except (TypeError, ValueError, RecursionError):
         place = _first_odd_place(arguments)
         raise ArgumentError(

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from attrs import define, field
 
+_CLOCK_STEP_S = 1e-6
+"""Waits below this count as over, in seconds.
+
+Loop times of a machine that is up for years differ by less than this only by
+rounding: without it a caller that waits exactly as told could come too early
+and be told to wait for a time that no clock can show.
+"""
+
 
 @define
 class TokenBucket:
@@ -27,10 +35,12 @@ class TokenBucket:
         self._tokens = self.burst
 
     def _count(self, now: float) -> None:
-        if self._counted_at is not None and now > self._counted_at:
+        if self._counted_at is None:
+            self._counted_at = now
+        elif now > self._counted_at:
             grown = self._tokens + (now - self._counted_at) * self.rate_per_s
             self._tokens = min(self.burst, grown)
-        self._counted_at = now
+            self._counted_at = now
 
     def take(self, now: float) -> bool:
         """Return whether one may go now, and take its token.
@@ -38,12 +48,14 @@ class TokenBucket:
         Args:
             now: Loop time in seconds.
         """
-        self._count(now)
-        # Rounding must not make the caller come back a nanosecond later.
-        if self._tokens < 1.0 - 1e-9:
+        if self.wait_s(now) > 0.0:
             return False
         self._tokens -= 1.0
         return True
+
+    def spend(self) -> None:
+        """Take a token whether there is one or not; what follows waits the longer."""
+        self._tokens -= 1.0
 
     def give_back(self) -> None:
         """Return a token that was not used up."""
@@ -52,7 +64,8 @@ class TokenBucket:
     def wait_s(self, now: float) -> float:
         """Return the seconds until the next one may go; 0 if it may go now."""
         self._count(now)
-        return max(0.0, (1.0 - self._tokens) / self.rate_per_s)
+        wait_s = (1.0 - self._tokens) / self.rate_per_s
+        return wait_s if wait_s > _CLOCK_STEP_S else 0.0
 
 
 @define

@@ -69,14 +69,14 @@ class CallTimeouts:
         total_s: For a whole call, and a result's body.
         submit_s: For a whole submit; long, because an answer given up on is
             an unknown job.
-        cancel_s: For one attempt of a cancel.
+        cancel_s: For one attempt of a cancel; all attempts together get twice that.
     """
 
     connect_s: float = field(default=10.0, validator=validators.gt(0))
     read_s: float = field(default=30.0, validator=validators.gt(0))
     total_s: float = field(default=60.0, validator=validators.gt(0))
     submit_s: float = field(default=120.0, validator=validators.gt(0))
-    cancel_s: float = field(default=5.0, validator=validators.gt(0))
+    cancel_s: float = field(default=2.5, validator=validators.gt(0))
 
     def for_verb(self, verb: Verb) -> float:
         """Return the whole time that a call of `verb` may take, in seconds."""

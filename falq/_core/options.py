@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from falq._core import codec
 from falq.errors import ArgumentError
-from falq.model import SubmitOptions
+from falq.model import ObjectLifecycle, SubmitOptions
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -28,6 +28,8 @@ _OWN_HEADERS = frozenset(
         "maton-connection",
         "transfer-encoding",
         "connection",
+        "expect",
+        "upgrade",
         "x-fal-request-timeout",
         "x-fal-runner-hint",
         "x-fal-queue-priority",
@@ -48,25 +50,38 @@ def check_options(options: SubmitOptions) -> None:
         ArgumentError: One cannot. The message names it and says what it takes.
     """
     _check_start_timeout(options.start_timeout)
-    if options.priority not in {None, "normal", "low"}:
+    # A tuple, because what is given may not be hashable.
+    if options.priority not in (None, "normal", "low"):
         raise _refusal("priority", "is 'normal' or 'low'")
     if options.hint is not None and not _is_header_text(options.hint):
         raise _refusal("hint", "is text without control characters, in ASCII")
     _check_tags(options.tags)
     if options.webhook_url is not None:
         _check_webhook_url(options.webhook_url)
-    length = options.max_queue_length
-    if length is not None and (isinstance(length, bool) or length != int(length) or length < 1):
+    if not _is_count_or_none(options.max_queue_length):
         raise _refusal("max_queue_length", "is a whole number above 0")
     if options.lifecycle is not None:
-        expiration_s = options.lifecycle.expiration_s
-        if expiration_s is not None and expiration_s < 1:
-            raise _refusal("lifecycle", "has an expiration_s of 1 or more whole seconds, or None")
+        _check_lifecycle(options.lifecycle)
     _check_headers(options.headers)
 
 
 def _refusal(argument: str, rule: str) -> ArgumentError:
     return ArgumentError(f"{argument} {rule}; nothing was sent", argument=argument)
+
+
+def _is_count_or_none(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_lifecycle(lifecycle: ObjectLifecycle) -> None:
+    if not _is_count_or_none(lifecycle.expiration_s):
+        raise _refusal("lifecycle", "has an expiration_s of 1 or more whole seconds, or None")
+    try:
+        json.dumps(lifecycle.initial_acl and dict(lifecycle.initial_acl), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise _refusal("lifecycle", "has an initial_acl that is a JSON object, or None") from None
 
 
 def _is_header_text(text: object) -> bool:
@@ -77,12 +92,15 @@ def _check_start_timeout(start_timeout: float | None) -> None:
     if start_timeout is None:
         return
     # fal_client and fal-js refuse 1 second and less, the server 0.1.
-    if isinstance(start_timeout, bool) or not math.isfinite(start_timeout) or start_timeout <= 1:
+    is_number = isinstance(start_timeout, int | float) and not isinstance(start_timeout, bool)
+    if not is_number or not 1 < start_timeout < math.inf:
         raise _refusal("start_timeout", "is a number of seconds above 1")
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:
     allowed = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+    if not isinstance(tags, Mapping):
+        raise _refusal("tags", "is a mapping of names to values")
     if len(tags) > 10:
         raise _refusal("tags", "has 10 entries at most")
     for name, value in tags.items():
@@ -107,10 +125,12 @@ def _check_webhook_url(url: str) -> None:
     except (ValueError, AttributeError):
         is_good = False
     if not is_good or not url.isprintable() or " " in url:
-        raise _refusal("webhook_url", "is an absolute https:// address")
+        raise _refusal("webhook_url", "is an absolute https:// or http:// address")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
+    if not isinstance(headers, Mapping):
+        raise _refusal("headers", "is a mapping of names to values")
     for name, value in headers.items():
         is_token = isinstance(name, str) and name.isascii() and name.replace("-", "").isalnum()
         if not is_token:

@@ -14,9 +14,17 @@ How the time is chosen:
        once. A queue that moves is so followed as fast as it moves, by checks
        that find something; one that stands costs next to nothing.
     5. Only checks that find nothing new use up the budgets: `queued_per_s` for
-       queued jobs, `per_s` for all. What is due beyond them waits in order,
-       running jobs first; a job that was not checked for most of
-       `longest_gap_s` goes whatever the budget says.
+       queued jobs, at most half of `per_s`, and `per_s` for all. What is due
+       beyond them waits: running jobs first, whose last check is the longest
+       ago before the others. A running job that was not checked for most of `longest_gap_s` goes
+       whatever the budget says.
+
+    6. Of those that wait for the queued budget, the one with the shortest
+       interval goes first: who stands at the head of a queue is looked at
+       before a thousand who stand far behind.
+    7. Where jobs end before their first check, the next job of that endpoint is
+       checked after half the wait; where they do not, after twice as long, up
+       to `initial_s`.
 
 Every operation is O(log n) in the jobs that wait.
 """
@@ -25,7 +33,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 
 from attrs import define, field, frozen, validators
@@ -114,9 +122,10 @@ class PollPlan:
     _heap: list[tuple[float, int, Watch]] = field(init=False, factory=list)
     _tickets: Iterator[int] = field(init=False)
     _watches: dict[Hashable, Watch] = field(init=False, factory=dict)
+    _first_s: dict[str, float] = field(init=False, factory=dict)
     _lines: dict[str, OrderedDict[Hashable, Watch]] = field(init=False, factory=dict)
-    _ready_running: deque[tuple[int, Watch]] = field(init=False, factory=deque)
-    _ready_queued: deque[tuple[int, Watch]] = field(init=False, factory=deque)
+    _ready_running: list[tuple[float, int, Watch]] = field(init=False, factory=list)
+    _ready_queued: list[tuple[float, int, Watch]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         chosen = self.settings
@@ -133,7 +142,10 @@ class PollPlan:
             jitter=chosen.jitter,
         )
         self._budget = TokenBucket(chosen.per_s, max(self.burst, chosen.per_s / 10))
-        self._queued_budget = TokenBucket(chosen.queued_per_s, max(1.0, chosen.queued_per_s))
+        # A share of their own: what runs must not keep it from being seen that
+        # one of those believed to be queued runs as well, or has ended.
+        queued_per_s = min(chosen.queued_per_s, chosen.per_s / 2)
+        self._queued_budget = TokenBucket(queued_per_s, max(1.0, queued_per_s))
         self._tickets = itertools.count(1)
 
     def __len__(self) -> int:
@@ -165,7 +177,8 @@ class PollPlan:
         watch = Watch(job, line, now, keeps_pace, position)
         self._watches[job] = watch
         self._lines.setdefault(line, OrderedDict())[job] = watch
-        self._plan(watch, now, self._curve.delay_s(1, draw=draw))
+        share = self._first_s.get(line, self.settings.initial_s) / self.settings.initial_s
+        self._plan(watch, now, self._curve.delay_s(1, draw=draw) * share)
         return watch
 
     def remove(self, job: Hashable) -> None:
@@ -189,21 +202,21 @@ class PollPlan:
         self._gather(now)
         taken: list[Watch] = []
         while len(taken) < room and self._ready_running:
-            ticket, watch = self._ready_running[0]
+            _, ticket, watch = self._ready_running[0]
             if watch.ticket == ticket:
                 if not self._budget.take(now) and not self._is_overdue(watch, now):
                     break
                 watch.ticket = 0
                 taken.append(watch)
-            self._ready_running.popleft()
+            heapq.heappop(self._ready_running)
         while len(taken) < room and self._ready_queued:
-            ticket, watch = self._ready_queued[0]
+            _, ticket, watch = self._ready_queued[0]
             if watch.ticket == ticket:
                 if not self._take_queued(now):
                     break
                 watch.ticket = 0
                 taken.append(watch)
-            self._ready_queued.popleft()
+            heapq.heappop(self._ready_queued)
         return taken
 
     def next_due(self, now: float) -> float | None:
@@ -211,12 +224,11 @@ class PollPlan:
         self._gather(now)
         instants = []
         if self._ready_running:
-            watch = self._ready_running[0][1]
+            watch = self._ready_running[0][2]
             overdue_at = watch.checked_at + self._patience_s()
             instants.append(min(now + self._budget.wait_s(now), overdue_at))
         if self._ready_queued:
-            wait_s = max(self._budget.wait_s(now), self._queued_budget.wait_s(now))
-            instants.append(now + wait_s)
+            instants.append(now + self._queued_budget.wait_s(now))
         if self._heap:
             instants.append(self._heap[0][0])
         return max(now, min(instants)) if instants else None
@@ -237,6 +249,8 @@ class PollPlan:
             longer watched.
         """
         was_running = watch.is_running
+        if watch.steps == 0:
+            self._learn_first(watch.line, is_early=isinstance(status, Completed))
         has_news = self._take_in(watch, status)
         if has_news:
             self._budget.give_back()
@@ -278,6 +292,16 @@ class PollPlan:
         self._plan(watch, now, delay_s)
         return delay_s
 
+    def _learn_first(self, line: str, *, is_early: bool) -> None:
+        """Move the first wait of a line's next jobs: see rule 7."""
+        longest_s = self.settings.initial_s
+        first_s = self._first_s.get(line, longest_s)
+        moved_s = first_s / 2 if is_early else max(first_s * 2, longest_s / 16)
+        if moved_s < longest_s:
+            self._first_s[line] = moved_s if moved_s > longest_s / 1000 else 0.0
+        else:
+            self._first_s.pop(line, None)
+
     def _take_in(self, watch: Watch, status: Status) -> bool:
         """Move the watch along its curve; return whether the status was news."""
         if isinstance(status, Queued):
@@ -303,7 +327,7 @@ class PollPlan:
         if not watch.is_running and watch.position:
             by_place_s = self.settings.initial_s + self.settings.per_position_s * watch.position
             delay_s = max(delay_s, min(self.settings.queued_cap_s, by_place_s))
-        return delay_s
+        return min(delay_s, self.settings.longest_gap_s) if watch.keeps_pace else delay_s
 
     def _plan(self, watch: Watch, now: float, delay_s: float) -> None:
         watch.interval_s = delay_s
@@ -322,14 +346,17 @@ class PollPlan:
             if watch.ticket != ticket:
                 continue
             if watch.is_running or watch.keeps_pace:
-                self._ready_running.append((ticket, watch))
+                # Whose last check is the longest ago goes first, so that nobody
+                # overdue stands behind one that is not.
+                heapq.heappush(self._ready_running, (watch.checked_at, ticket, watch))
             else:
-                self._ready_queued.append((ticket, watch))
+                heapq.heappush(self._ready_queued, (watch.interval_s, ticket, watch))
 
     def _take_queued(self, now: float) -> bool:
-        if self._budget.wait_s(now) > 0.0 or not self._queued_budget.take(now):
+        if not self._queued_budget.take(now):
             return False
-        return self._budget.take(now)
+        self._budget.spend()
+        return True
 
     def _patience_s(self) -> float:
         # A check takes a moment and may fail once: what is due goes well before
@@ -337,7 +364,8 @@ class PollPlan:
         return self.settings.longest_gap_s * 0.75
 
     def _is_overdue(self, watch: Watch, now: float) -> bool:
-        return now - watch.checked_at >= self._patience_s()
+        # Summed as in `next_due`: rounding must not make the two disagree.
+        return now >= watch.checked_at + self._patience_s()
 
     def _leave_line(self, watch: Watch) -> None:
         line = self._lines.get(watch.line)
@@ -351,5 +379,12 @@ class PollPlan:
             return
         for watch in itertools.islice(waiting.values(), 2):
             is_fresh = now - watch.checked_at < self.settings.initial_s
-            if watch.ticket and watch.due > now and not is_fresh:
-                self._push(watch, now)
+            if not watch.ticket or is_fresh:
+                continue
+            if watch.keeps_pace:
+                self._push(watch, min(watch.due, now))
+            else:
+                # Before those who are due already: behind them the news would
+                # reach it only after the budget had passed them all.
+                watch.due, watch.ticket = now, next(self._tickets)
+                heapq.heappush(self._ready_queued, (0.0, watch.ticket, watch))

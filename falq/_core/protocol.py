@@ -16,9 +16,10 @@ Facts are those of fal's HTTP reference and of fal_client 1.0.3 (2026-09):
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from falq._core import codec
 from falq._core.messages import Call, Reply, Verb
@@ -46,6 +47,8 @@ FAILED_WORDS = frozenset({"FAILED", "ERROR"})
 CANCELLED_WORDS = frozenset({"CANCELLED", "CANCELED"})
 
 _PLAIN_OPTIONS = SubmitOptions()
+
+_ID_IN_A_PIECE = re.compile(rb'"request_id"\s*:\s*"([!-~]{1,512}?)"')
 
 
 def build_submit(submission: Submission) -> Call:
@@ -87,7 +90,7 @@ def make_ticket(endpoint: EndpointId, request_id: str) -> Ticket:
     """
     return Ticket(
         endpoint=endpoint,
-        request_id=quote(check_request_id(request_id), safe="-._~"),
+        request_id=check_request_id(request_id),
         app=endpoint.app,
     )
 
@@ -95,21 +98,14 @@ def make_ticket(endpoint: EndpointId, request_id: str) -> Ticket:
 def read_ticket(endpoint: EndpointId, reply: Reply) -> Ticket | None:
     """Return the ticket that a good answer to a submit holds, if any.
 
-    The id comes from the body, else from the header; the app from the body's
-    URLs if they pass the check, else from the endpoint.
+    The id comes from the body, also from what arrived of it, else from the
+    header; the app from the body's URLs if they pass the check, else from the
+    endpoint.
     """
-    body: Any = None
-    if reply.fault is None:
-        try:
-            body = codec.load_json(reply.body)
-        except ValueError:
-            body = None
-    if not isinstance(body, dict):
-        body = {}
-    request_id: Any = body.get("request_id") or reply.headers.get(REQUEST_ID_HEADER)
-    try:
-        ticket = make_ticket(endpoint, request_id)
-    except ArgumentError:
+    body = _read_receipt(reply)
+    header_id = reply.headers.get(REQUEST_ID_HEADER)
+    ticket = _first_ticket(endpoint, body.get("request_id"), header_id)
+    if ticket is None:
         return None
     app = _app_of_url(body.get("status_url"), ticket) or ticket.app
     position = body.get("queue_position")
@@ -119,6 +115,29 @@ def read_ticket(endpoint: EndpointId, reply: Reply) -> Ticket | None:
         app=app,
         position=position if _is_count(position) else None,
     )
+
+
+def _read_receipt(reply: Reply) -> codec.JsonObject:
+    if reply.fault is None:
+        try:
+            body = codec.load_json(reply.body)
+        except ValueError:
+            body = None
+        if isinstance(body, dict):
+            return body
+    # The job exists and costs money: a receipt that was cut may still name it.
+    found = _ID_IN_A_PIECE.search(reply.body)
+    return {"request_id": found[1].decode()} if found else {}
+
+
+def _first_ticket(endpoint: EndpointId, *request_ids: Any) -> Ticket | None:
+    """Return the ticket of the first that is an id: a spoilt one must not hide a good one."""
+    for request_id in request_ids:
+        try:
+            return make_ticket(endpoint, request_id)
+        except ArgumentError:
+            continue
+    return None
 
 
 def _is_count(value: object) -> bool:
@@ -139,12 +158,13 @@ def _app_of_url(url: object, ticket: Ticket) -> str | None:
         return ticket.app
     try:
         path = urlsplit(url).path.rstrip("/")
-        parts = path[1 : -len(tail)].split("/") if path.endswith(tail) else [""]
+        # Before the owner stands the path's first slash: it leaves an empty part.
+        head, *parts = path[: -len(tail)].split("/") if path.endswith(tail) else ["", ""]
         plain = [check_path_part(unquote(part), what="status_url") for part in parts]
     except (ValueError, ArgumentError):
         return None
-    has_form = len(plain) == (3 if plain[0] in NAMESPACES else 2)
-    return "/".join(quote(part, safe="") for part in plain) if has_form else None
+    has_form = not head and len(plain) == (3 if NAMESPACES.intersection(plain[:1]) else 2)
+    return "/".join(plain) if has_form else None
 
 
 _KNOWN_FIELDS = frozenset(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -110,8 +111,9 @@ def read_detail(reply: Reply) -> tuple[Any, str | None]:
             detail = body[name]
             break
     error_type = body.get("error_type") or body.get("type")
-    if error_type is None and isinstance(detail, list) and detail:
-        first = detail[0]
+    if error_type is None:
+        # A list of problems, or the object that the Platform API puts under `error`.
+        first = detail[0] if isinstance(detail, list) and detail else detail
         error_type = first.get("type") if isinstance(first, dict) else None
     return detail, error_type if isinstance(error_type, str) else header_type
 
@@ -162,7 +164,9 @@ def read_retry_after(reply: Reply, *, wall_now_s: float) -> float | None:
         wait_s = float(text)
     except ValueError:
         try:
-            wait_s = parsedate_to_datetime(text).timestamp() - wall_now_s
+            at = parsedate_to_datetime(text)
+            # "-0000" gives a time without a zone, which is UTC all the same.
+            wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - wall_now_s
         except (ValueError, OverflowError):
             return None
     return max(0.0, wait_s) if math.isfinite(wait_s) else None

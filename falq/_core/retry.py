@@ -74,7 +74,8 @@ def decide_wait_s(
     """
     base_s = settings.throttle_base_s if failure is Failure.THROTTLED else settings.base_s
     own_s = Backoff(base_s=base_s, cap_s=max(base_s, settings.cap_s)).delay_s(attempt, draw=draw)
-    if retry_after_s is None:
+    # "Retry-After: 0" names no time; taken as one it would allow a storm.
+    if not retry_after_s:
         return own_s
     if retry_after_s > settings.longest_wait_s:
         return None
@@ -92,8 +93,8 @@ class RetryBudget:
     """Retries that a session may still make, so that an outage is not met with a storm.
 
     Every first attempt adds a tenth, every retry takes one, every retry that
-    succeeds gives it back. When nothing is left, one retry every
-    `PROBE_INTERVAL_S` goes through.
+    succeeds gives it back. When nothing is left, one retry goes through
+    whenever there was none for `PROBE_INTERVAL_S`.
 
     Attributes:
         capacity: Most that it holds, and what it starts with.
@@ -101,7 +102,7 @@ class RetryBudget:
 
     capacity: float
     _left: float = field(init=False)
-    _probe_at: float = field(init=False, default=0.0)
+    _probe_at: float = field(init=False, default=float("-inf"))
 
     def __attrs_post_init__(self) -> None:
         self._left = self.capacity
@@ -127,8 +128,7 @@ class RetryBudget:
         """
         if self._left >= 1.0:
             self._left -= 1.0
-            return True
-        if now >= self._probe_at:
-            self._probe_at = now + PROBE_INTERVAL_S
-            return True
-        return False
+        elif now < self._probe_at:
+            return False
+        self._probe_at = now + PROBE_INTERVAL_S
+        return True

@@ -78,7 +78,8 @@ def classify_submit(endpoint: EndpointId, answer: Reply | TransportError) -> Sub
         outcome, ticket = SubmitOutcome.ACCEPTED_LATE, _late_ticket(endpoint, answer)
     if ticket is None:
         return SubmitVerdict(SubmitOutcome.UNKNOWN, reason=_reason(answer))
-    return SubmitVerdict(outcome, ticket, _reason(answer))
+    is_late = outcome is SubmitOutcome.ACCEPTED_LATE
+    return SubmitVerdict(outcome, ticket, _reason(answer) if is_late else "")
 
 
 def _late_ticket(endpoint: EndpointId, answer: Reply) -> Ticket | None:
