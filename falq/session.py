@@ -199,7 +199,11 @@ class Session:
         Jobs in line are dropped unsubmitted. A submit on the way is waited for,
         because its answer is the only trace of a job. Jobs that run are left to
         the server or cancelled (`on_exit`); `unfinished` names them. Closing
-        twice is harmless; a cancelled close finishes first.
+        twice is harmless; a cancelled close finishes first. In a child made by
+        fork it does nothing: the connections are the parent's.
+
+        Raises:
+            WrongLoopError: Another loop or thread runs this; nothing was closed.
         """
         if self._engine is not None:
             await self._engine.aclose()
@@ -376,7 +380,7 @@ class Session:
             build=build,
             timeout_s=self._timeout_s(options),
             ordered=ordered,
-            window=self._opened.scheduler.total,
+            window=lambda: self._opened.scheduler.total,
             on_cancel=on_cancel,
         )
 

@@ -9,7 +9,8 @@ What may interrupt a job, and where:
     1. In the line, while it is watched and while its result is fetched, the
        driver's task is cancelled with a cause and lets go of the job.
     2. While its submit is on the way nothing interrupts: an answer that nobody
-       reads is a job that nobody can find. The cause is acted on right after.
+       reads is a job that nobody can find. The cause is acted on right after,
+       and before the submit is sent again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 from attrs import define
 
 from falq import events
+from falq._core.backoff import Backoff
 from falq._core.lifecycle import JobMove
 from falq._core.protocol import CANCELLED_WORDS
 from falq._core.result import GONE_AFTER, LATE_ID_GRACE_S, NotReadyError, job_failure
@@ -37,7 +39,9 @@ from falq.errors import (
     JobError,
     JobLostError,
     JobTimeoutError,
+    RateLimitError,
     RequestNotFoundError,
+    SessionClosedError,
 )
 from falq.model import CancelOutcome, Completed, Status, Submission, Ticket
 
@@ -45,6 +49,9 @@ logger = logging.getLogger("falq")
 
 CANCEL_WAIT_S = 0.4
 """How long a job whose time is over waits for the answer to its cancel, in seconds."""
+
+EARLY_RESULT = Backoff(base_s=0.5, cap_s=15.0)
+"""Extra wait, in seconds, while a server says COMPLETED and denies the result."""
 
 
 @define
@@ -67,7 +74,7 @@ class Driver:
         client: Who speaks to the server.
         hook: The session's observer, if there is one.
         clock: Loop time in seconds.
-        spawn: Starts a task that the session owns.
+        spawn: Starts a task that the session owns and waits for when it is left.
     """
 
     poller: Poller[Job]
@@ -90,11 +97,10 @@ class Driver:
 
     async def run_job(self, job: Job) -> None:
         """Bring one job to its outcome. Raises nothing but the session's own end."""
+        if job.is_settled:
+            return
         job.has_begun = True
         try:
-            if job.stop_cause is not None:
-                await self._let_go(job)
-                return
             result = await self._run(job)
         except FalqError as error:
             self._settle(job, error=error)
@@ -119,6 +125,8 @@ class Driver:
             self._settle(job, result=result)
 
     async def _run(self, job: Job) -> Any:
+        if job.stop_cause is not None:
+            raise asyncio.CancelledError
         if job.submission is None:
             return await self._follow(job)
         async with self._scheduler.slot(job.job_id, job.endpoint, rank=job.rank):
@@ -138,9 +146,29 @@ class Driver:
 
     async def _submit(self, job: Job, submission: Submission) -> Ticket:
         def on_sending(at: datetime) -> None:
+            if job.stop_cause is not None:
+                # Nobody wants it any more, and this attempt would be paid for.
+                raise asyncio.CancelledError
             job.submitted_at = at
+            job.is_sent = True
+
+        tell_retry = self._on_retry(job, "submit")
+        has_resent = False
+
+        def on_retry(attempt: int, delay_s: float, error: FalqError) -> None:
+            tell_retry(attempt, delay_s, error)
+            if has_resent:
+                return
+            job.is_sent = False
+            is_late = job.deadline is not None and self._clock() + delay_s > job.deadline
+            if is_late and isinstance(error, RateLimitError):
+                raise error
 
         def on_resend(resends: int, error: FalqError) -> None:
+            nonlocal has_resent
+            if job.stop_cause is not None:
+                raise error
+            has_resent = True
             logger.warning(
                 "job %s is submitted again after a lost answer; it may cost twice", job.job_id
             )
@@ -149,7 +177,7 @@ class Driver:
         ticket = await self._client.submit(
             submission,
             on_sending=on_sending,
-            on_retry=self._on_retry(job, "submit"),
+            on_retry=on_retry,
             on_resend=on_resend,
         )
         self.tally.submitted += 1
@@ -160,6 +188,7 @@ class Driver:
         ticket = job.ticket
         if ticket is None:
             raise ValueError("a job without a ticket cannot be followed")
+        early = 0
         while True:
             self.poller.watch(
                 job,
@@ -171,6 +200,9 @@ class Driver:
                 await job.wait_turn()
             finally:
                 self.poller.forget(job)
+            if job.is_settled:
+                # The session closed between the turn that was given and this line.
+                return None
             if job.stop_error is not None:
                 raise job.stop_error
             job.completed = self._clock()
@@ -178,7 +210,12 @@ class Driver:
             try:
                 return await self._fetch(job, ticket)
             except NotReadyError:
+                if job.is_settled:
+                    return None
                 job.move(JobMove.NOT_READY)
+                # A server that goes on to contradict itself is asked less and less.
+                await asyncio.sleep(EARLY_RESULT.ceiling_s(early) if early else 0.0)
+                early += 1
 
     async def _fetch(self, job: Job, ticket: Ticket) -> Any:
         done = job.status
@@ -203,9 +240,13 @@ class Driver:
 
     async def _let_go(self, job: Job) -> None:
         """End a job whose time is over, or whom nobody waits for any more."""
-        outcome: CancelOutcome = "not_submitted"
+        outcome: CancelOutcome = "unknown" if job.is_sent else "not_submitted"
         if job.ticket is not None:
-            cancelling = self._spawn(self.cancel(job))
+            try:
+                cancelling = self._spawn(self.cancel(job))
+            except SessionClosedError:
+                # The session ends in this moment, and has noted the job as unfinished.
+                return
             patience_s = CANCEL_WAIT_S if job.stop_cause is Stop.TIMEOUT else None
             done, _ = await asyncio.wait({cancelling}, timeout=patience_s)
             outcome = cancelling.result() if done else "unknown"

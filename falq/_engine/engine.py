@@ -110,13 +110,17 @@ class Engine:
         self._clock = self._loop.time
         self._group: asyncio.TaskGroup | None = None
         self._main: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._is_closing = False
         self._errands: set[asyncio.Task[Any]] = set()
+        self._wishes: set[asyncio.Task[Any]] = set()
         self._account_error: FalqError | None = None
         self._halted_until = float("-inf")
         calls_per_s = config.calls_per_s or config.gateway.calls_per_s
-        rate = None if calls_per_s is None else TokenBucket(calls_per_s, max(1.0, calls_per_s / 2))
+        # No burst, and a twentieth below the limit: calls bunch up on their way, and
+        # whoever counts them at the other end uses windows of its own.
+        rate = None if calls_per_s is None else TokenBucket(0.95 * calls_per_s, 1.0)
         self._lanes = Lanes(share_calls(config.max_calls), rate=rate, clock=self._clock)
         self.scheduler = Scheduler(
             Admission(config.max_jobs, per_endpoint=dict(config.per_endpoint))
@@ -127,18 +131,20 @@ class Engine:
             retry=config.retry,
             delivery=config.delivery,
             max_resends=config.max_resends,
+            cancel_within_s=2 * config.call_timeouts.cancel_s,
             clock=self._clock,
             wall_clock=wall_clock,
             draw=self._random.random,
             check_account=self._check_account,
             on_account_error=self._halt,
+            on_account_good=self._resume,
         )
         self._driver = Driver(
             scheduler=self.scheduler,
             client=self.client,
             hook=config.on_event,
             clock=self._clock,
-            spawn=self.spawn,
+            spawn=self.spawn_wish,
         )
         self._poller: Poller[Job] = Poller(
             PollPlan(config.poll, burst=self._lanes.limit(Verb.STATUS)),
@@ -155,23 +161,38 @@ class Engine:
         await self._transport.open()
         is_ready = self._loop.create_future()
         self._main = self._loop.create_task(self._run(is_ready), name="falq session")
-        await is_ready
+        try:
+            await is_ready
+        except BaseException:
+            # Nobody else will: whoever opens it is cancelled and never holds it.
+            await self.aclose()
+            raise
 
     async def _run(self, is_ready: asyncio.Future[None]) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            polling = group.create_task(self._poller.run(), name="falq poller")
-            is_ready.set_result(None)
+            self._polling = group.create_task(self._poller.run(), name="falq poller")
+            if not is_ready.done():
+                is_ready.set_result(None)
             await self._stop.wait()
-            polling.cancel()
-            for job in self._jobs.values():
-                if job.task is not None:
-                    job.task.cancel()
-            for errand in self._errands:
-                errand.cancel()
+            self._cancel_loops()
+        for errand in self._errands:
+            errand.cancel()
+        if self._errands:
+            await asyncio.wait(set(self._errands))
+
+    def _cancel_loops(self) -> None:
+        tasks = [self._polling, *(job.task for job in self._jobs.values())]
+        for task in tasks:
+            # Twice would interrupt the cleaning up after the first.
+            if task is not None and not task.cancelling():
+                task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that ends with the session at the latest.
+
+        It is no child of the group: what it raises is for whoever awaits it, and
+        cannot end everybody else.
 
         Raises:
             SessionClosedError: The session is closed.
@@ -179,9 +200,16 @@ class Engine:
         if self._group is None or self._stop.is_set():
             work.close()
             raise self._closed_error()
-        task = self._group.create_task(work)
+        task = self._loop.create_task(work)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        return task
+
+    def spawn_wish(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that leaving waits for: somebody's wish to cancel a job."""
+        task = self.spawn(work)
+        self._wishes.add(task)
+        task.add_done_callback(self._wishes.discard)
         return task
 
     def check_use(self) -> None:
@@ -191,6 +219,17 @@ class Engine:
             ForkedSessionError: This process is a child of the one that opened it.
             WrongLoopError: Another loop or thread runs this.
             SessionClosedError: It is closed.
+        """
+        self.check_place()
+        if self._is_closing:
+            raise self._closed_error()
+
+    def check_place(self) -> None:
+        """Raise unless this is the process and the loop that opened the session.
+
+        Raises:
+            ForkedSessionError: This process is a child of the one that opened it.
+            WrongLoopError: Another loop or thread runs this.
         """
         if os.getpid() != self._pid:
             raise ForkedSessionError(
@@ -207,8 +246,6 @@ class Engine:
                 f"the session belongs to another event loop and is used from another {where}; "
                 "open one session per loop, inside it"
             )
-        if self._is_closing:
-            raise self._closed_error()
 
     def _closed_error(self) -> SessionClosedError:
         return SessionClosedError("the session is closed; open a new one")
@@ -229,6 +266,8 @@ class Engine:
             timeout_s: Seconds until it is cancelled, if there is a limit.
             on_settled: Hears of its end.
         """
+        if self._group is None or self._is_closing:
+            raise self._closed_error()
         now = self._clock()
         options = submission.options
         job = Job(
@@ -259,10 +298,21 @@ class Engine:
         )
 
     def start(self, job: Job) -> None:
-        """Begin to watch an attached job that nobody watched so far."""
-        if job.task is None and not job.is_settled:
-            job.accepted = job.created = self._clock()
-            self._drive(job)
+        """Begin to watch an attached job that nobody watched so far.
+
+        Raises:
+            SessionError: The session cannot be used here, or no more.
+        """
+        if job.is_settled:
+            return
+        self.check_place()
+        if job.task is not None:
+            # Even while the session closes: it ends the job, and the end has the id.
+            return
+        if self._is_closing:
+            raise self._closed_error()
+        job.accepted = job.created = self._clock()
+        self._drive(job)
 
     def _drive(self, job: Job) -> None:
         if self._group is None or self._stop.is_set():
@@ -275,6 +325,9 @@ class Engine:
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.job_id, None)
         job.task = None
+        if not job.is_settled:
+            # Only a bug that ended the loops gets here; nobody shall wait for ever.
+            self._driver.settle_from_outside(job, self._end_of(job))
 
     def _stop_job(self, job: Job, cause: Stop, error: FalqError | None = None) -> None:
         """Make the driver let go of a job, now or as soon as its submit is answered."""
@@ -282,14 +335,15 @@ class Engine:
             return
         job.stop_cause = cause
         job.stop_error = error
-        if job.has_begun and job.state is not JobState.SUBMITTING and job.task is not None:
+        is_on_the_way = job.state is JobState.SUBMITTING and job.is_sent
+        if job.has_begun and job.task is not None and not is_on_the_way:
             job.task.cancel()
 
     def _expire(self, job: Job) -> None:
         job.timer = None
-        is_submitting = job.state is JobState.SUBMITTING
+        is_on_the_way = job.state is JobState.SUBMITTING and job.is_sent
         self._stop_job(job, Stop.TIMEOUT)
-        if is_submitting:
+        if is_on_the_way:
             error = self._driver.timeout_error(job, "unknown")
             self._driver.settle_from_outside(job, error)
 
@@ -301,10 +355,10 @@ class Engine:
         """Ask the server to cancel a job; the wish outlives a cancelled caller."""
         if job.is_settled:
             return "already_completed"
-        if job.state is JobState.WAITING:
+        if job.is_unsent:
             self._stop_job(job, Stop.WITHDRAWN)
             return "not_submitted"
-        outcome: CancelOutcome = await asyncio.shield(self.spawn(self._cancel_accepted(job)))
+        outcome: CancelOutcome = await asyncio.shield(self.spawn_wish(self._cancel_accepted(job)))
         return outcome
 
     async def _cancel_accepted(self, job: Job) -> CancelOutcome:
@@ -332,8 +386,11 @@ class Engine:
         self._account_error = error
         self._halted_until = self._clock() + HALT_S
         for job in list(self._jobs.values()):
-            if job.state is JobState.WAITING:
+            if job.is_unsent:
                 self._stop_job(job, Stop.WITHDRAWN, self._account_refusal(error))
+
+    def _resume(self) -> None:
+        self._account_error = None
 
     def _check_account(self) -> None:
         if self._account_error is None:
@@ -352,9 +409,16 @@ class Engine:
     # The end.
 
     async def aclose(self) -> None:
-        """Close the session; see `Session.aclose`. Bounded, and safe to call twice."""
-        if self._main is None:
+        """Close the session; see `Session.aclose`. Bounded, and safe to call twice.
+
+        Raises:
+            WrongLoopError: Another loop or thread runs this; nothing was closed.
+        """
+        if self._main is None or os.getpid() != self._pid:
+            # A forked child leaves what it inherited: closing it would reach the
+            # parent's connections, and the selector that both processes share.
             return
+        self.check_place()
         if not self._is_closing:
             self._is_closing = True
             self._closing = self._loop.create_task(self._close(), name="falq close")
@@ -372,24 +436,39 @@ class Engine:
     async def _close(self) -> None:
         deadline = self._clock() + self.config.exit_grace_s
         for job in list(self._jobs.values()):
-            if job.state is JobState.WAITING:
-                self._driver.settle_from_outside(job, self._end_of(job))
-        errands: set[asyncio.Future[Any]] = set(self._errands)
-        if self.config.on_exit == "cancel":
-            errands |= {self.spawn(self._cancel_accepted(job)) for job in self._open_jobs()}
-        submits = {
-            self.spawn(job.wait_until(lambda job: job.state is not JobState.SUBMITTING))
-            for job in self._open_jobs()
-            if job.state is JobState.SUBMITTING
-        }
-        await self._wait_for(errands | submits, deadline)
-        left = [job for job in self._jobs.values() if not job.is_settled]
+            if job.is_unsent:
+                self._drop(job)
+        await self._wait_for(self._work_before_the_end(), deadline)
+        left = [job for job in self._jobs.values() if not job.is_settled or _is_lost(job)]
         self.unfinished = tuple(self._note(job) for job in left)
         for job in left:
             self._driver.settle_from_outside(job, self._end_of(job))
         self._stop.set()
+        # Now, not when the dedicated task wakes: a check or a job that wakes
+        # before it would want to start what can no longer be started.
+        self._cancel_loops()
+        self._lanes.close()
         await self._end_main()
         await self._close_transport()
+
+    def _drop(self, job: Job) -> None:
+        error = self._end_of(job)
+        self._stop_job(job, Stop.WITHDRAWN, error)
+        self._driver.settle_from_outside(job, error)
+
+    def _work_before_the_end(self) -> set[asyncio.Future[Any]]:
+        """Return what leaving waits for: cancels, and submits on the way."""
+        work: set[asyncio.Future[Any]] = set(self._wishes)
+        for job in self._jobs.values():
+            if job.stop_cause is not None:
+                # Its driver cancels it at the server as soon as it has an id.
+                if job.task is not None:
+                    work.add(job.task)
+            elif self.config.on_exit == "cancel" and not job.is_settled:
+                work.add(self.spawn(self._cancel_accepted(job)))
+            elif job.state is JobState.SUBMITTING:
+                work.add(self.spawn(job.wait_until(_is_answered)))
+        return work
 
     async def _wait_for(self, waited: set[asyncio.Future[Any]], deadline: float) -> None:
         if waited:
@@ -410,9 +489,6 @@ class Engine:
         except TimeoutError:
             logger.warning("connections did not close in time; they are dropped")
 
-    def _open_jobs(self) -> list[Job]:
-        return [job for job in self._jobs.values() if not job.is_settled]
-
     def _note(self, job: Job) -> Unfinished:
         return Unfinished(
             endpoint=job.endpoint,
@@ -428,7 +504,7 @@ class Engine:
             "request_id": job.request_id,
             "intent_id": job.intent_id,
         }
-        if job.state is JobState.WAITING:
+        if job.is_unsent:
             return SessionClosedError(
                 "the session was closed before the job was submitted; nothing was spent", **facts
             )
@@ -470,5 +546,14 @@ class Engine:
         """Handle a caller that was cancelled while it waited for `job`."""
         if on_cancel == "cancel":
             self.abandon(job)
-        elif job.state is JobState.WAITING:
+        elif job.is_unsent:
             self._stop_job(job, Stop.WITHDRAWN)
+
+
+def _is_answered(job: Job) -> bool:
+    return job.state is not JobState.SUBMITTING
+
+
+def _is_lost(job: Job) -> bool:
+    """Return whether a job's time passed during a submit that was not answered since."""
+    return job.stop_cause is Stop.TIMEOUT and job.is_sent and job.ticket is None

@@ -27,8 +27,12 @@ class Keeper(Protocol):
         """Raise a SessionError unless the session may be used here and now."""
         ...
 
+    def check_place(self) -> None:
+        """Raise a SessionError unless this is the session's own loop and process."""
+        ...
+
     def start(self, job: Job) -> None:
-        """Begin to watch an attached job that nobody watched so far."""
+        """Begin to watch an attached job that nobody watched so far, or raise a SessionError."""
         ...
 
     def abandon(self, job: Job) -> None:
@@ -124,7 +128,6 @@ class Handle:
         If the wait is cancelled, the job runs on, unless it was submitted with
         `on_cancel="cancel"`: then the session asks the server to cancel it.
         """
-        self._keeper.check_use()
         self._keeper.start(self._job)
         try:
             await self._job.wait_until(_is_settled)
@@ -148,7 +151,6 @@ class Handle:
 
         A cancelled wait leaves the job running.
         """
-        self._keeper.check_use()
         self._keeper.start(self._job)
         try:
             async with asyncio.timeout(timeout):
@@ -197,7 +199,7 @@ class Handle:
         status, another position, new lines) and ends after `Completed`. If the
         job ends without one, it raises what `result` would.
         """
-        self._keeper.check_use()
+        self._keeper.check_place()
         return StatusStream(self._job, self._keeper, logs=logs)
 
 

@@ -50,6 +50,8 @@ class Job:
         with_logs: How many readers want logs.
         polls: Checks answered so far.
         submitted_at: When the submit was last sent, UTC.
+        is_sent: Whether a server may know of it: from the first byte of a submit
+            until that is known to have made no job.
         cancel_outcome: What became of a cancel, if one was asked for.
         stop_cause: Why the driver was told to let go of it; `Stop`.
         stop_error: What a stopped job ends with, if the cause alone does not say.
@@ -74,6 +76,7 @@ class Job:
     with_logs: int = 0
     polls: int = 0
     submitted_at: datetime | None = None
+    is_sent: bool = False
     cancel_outcome: Any = None
     stop_cause: Stop | None = None
     stop_error: FalqError | None = None
@@ -102,6 +105,13 @@ class Job:
     def is_settled(self) -> bool:
         """Whether its outcome is known."""
         return self.state is JobState.SETTLED
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether it is alive and certain that no server knows of it: it can be dropped."""
+        if self.state is JobState.SUBMITTING:
+            return not self.is_sent
+        return self.state is JobState.WAITING
 
     def move(self, move: JobMove) -> None:
         """Go to the state that `move` leads to, and wake those who wait."""

@@ -4,8 +4,9 @@ Owns the waiting of calls. Each verb has a lane of its own, so that a cancel is
 never stuck behind polls. `flow` does the arithmetic; `queue_client` is the
 only caller.
 
-Order in which a call passes: the shared pause, its lane, the account's rate.
-The rate serves cancels first, then submits and results, then polls.
+Order in which a call passes: its lane, the shared pause, the account's rate. The
+pause comes after the lane, so that it holds for those as well who were in line
+when it began. The rate serves cancels first, then submits and results, then polls.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ from collections.abc import Callable, Mapping
 from falq._core.flow import AdaptiveLimit, Cooldown, TokenBucket
 from falq._core.messages import Verb
 
-RANKS = {Verb.CANCEL: 0, Verb.SUBMIT: 1, Verb.RESULT: 1, Verb.STATUS: 2}
+RANKS = {Verb.CANCEL: 0, Verb.SUBMIT: 1, Verb.RESULT: 1, Verb.STATUS: 2, Verb.PLATFORM: 2}
 
 CANCEL_LANE = 4
 """Calls kept free for cancels, out of `max_calls`."""
 
+PLATFORM_LANE = 4
+"""Calls to the Platform API, on top of `max_calls`: they go to another host."""
+
+_NEVER_PAUSED = frozenset({Verb.CANCEL, Verb.PLATFORM})
+
 
 def share_calls(max_calls: int) -> dict[Verb, int]:
-    """Return how many calls each lane may have in flight, for a session's total."""
+    """Return how many calls each lane of the queue may have in flight, for a session's total."""
     third, rest = divmod(max(3, max_calls - CANCEL_LANE), 3)
     return {
         Verb.SUBMIT: third,
@@ -40,7 +46,7 @@ class Lanes:
     """The way of every call to the transport.
 
     Args:
-        capacities: Calls in flight at most, per verb.
+        capacities: Calls in flight at most, per verb; `PLATFORM_LANE` unless named.
         rate: Calls a second for all verbs together, if there is such a limit.
         clock: Loop time in seconds.
     """
@@ -52,7 +58,8 @@ class Lanes:
         rate: TokenBucket | None,
         clock: Callable[[], float],
     ) -> None:
-        self._lanes = {verb: _Lane(capacity) for verb, capacity in capacities.items()}
+        places = {Verb.PLATFORM: PLATFORM_LANE, **capacities}
+        self._lanes = {verb: _Lane(capacity) for verb, capacity in places.items()}
         self._gate = None if rate is None else _RateGate(rate, clock)
         self._cooldown = Cooldown()
         self._clock = clock
@@ -70,24 +77,32 @@ class Lanes:
 
         A cancelled wait leaves nothing behind.
         """
-        if verb is not Verb.CANCEL:
-            await self._wait_out_pause()
         lane = self._lanes[verb]
         if not lane.enter_now():
             await lane.wait()
-        if self._gate is not None:
-            try:
+        try:
+            while True:
+                await self._wait_out_pause(verb)
+                if self._gate is None:
+                    return
                 await self._gate.pass_through(RANKS[verb])
-            except BaseException:
-                lane.leave()
-                raise
+                if self._pause_left_s(verb) <= 0.0:
+                    return
+                # It began while this call waited for its turn.
+                self._gate.give_back()
+        except BaseException:
+            lane.leave()
+            raise
 
-    async def _wait_out_pause(self) -> None:
-        left_s = self._cooldown.left_s(self._clock())
+    def _pause_left_s(self, verb: Verb) -> float:
+        return 0.0 if verb in _NEVER_PAUSED else self._cooldown.left_s(self._clock())
+
+    async def _wait_out_pause(self, verb: Verb) -> None:
+        left_s = self._pause_left_s(verb)
         while left_s > 0.0:
             await asyncio.sleep(left_s)
             # Another refusal may have made it longer meanwhile.
-            left_s = self._cooldown.left_s(self._clock())
+            left_s = self._pause_left_s(verb)
 
     def leave(self, verb: Verb) -> None:
         """Give back the place of a call that ended, however it did."""
@@ -101,8 +116,13 @@ class Lanes:
         """Count a 429, 503 or time-out: fewer calls of this verb go at once."""
         self._lanes[verb].adaptive.record_trouble(self._clock())
 
+    def close(self) -> None:
+        """Drop the rate's timer."""
+        if self._gate is not None:
+            self._gate.close()
+
     def pause(self, wait_s: float) -> None:
-        """Make every call but cancels wait `wait_s` seconds at least."""
+        """Make every call of the queue but cancels wait `wait_s` seconds at least."""
         self._cooldown.extend(self._clock(), wait_s)
 
 
@@ -163,6 +183,10 @@ class _RateGate:
             if waiter.done() and not waiter.cancelled():
                 self._bucket.give_back()
             raise
+
+    def give_back(self) -> None:
+        """Return a passage that was not used."""
+        self._bucket.give_back()
 
     def _arm(self) -> None:
         if self._timer is None and self._waiters:

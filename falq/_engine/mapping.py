@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from falq._engine.engine import Engine
 from falq._engine.job import Job
-from falq.errors import ArgumentError, FalqError
+from falq.errors import ArgumentError, FalqError, SessionClosedError
 from falq.model import OnCancel, Outcome, Submission, Timings
 
 _STARTS_BETWEEN_BREATHS = 16
@@ -36,7 +36,7 @@ class OutcomeStream:
         build: Callable[[Any], Submission],
         timeout_s: float | None,
         ordered: bool,
-        window: int,
+        window: Callable[[], int],
         on_cancel: OnCancel,
     ) -> None:
         if not isinstance(inputs, Iterable | AsyncIterable):
@@ -93,11 +93,12 @@ class OutcomeStream:
             Exception: What the iterable of inputs raised, after the outcomes of
                 all inputs before.
         """
-        self._engine.check_use()
         if self._reader is not None:
             raise ArgumentError("outcomes are read by one task at a time", argument="map")
         if self._feeder is None and not self._is_fed:
+            self._engine.check_use()
             self._feeder = self._engine.spawn(self._feed())
+            self._feeder.add_done_callback(self._end_feeding)
         while not self._ready:
             if self._is_fed and self._taken == self._started:
                 self._stop()
@@ -124,9 +125,15 @@ class OutcomeStream:
                 await self._feed_from(self._inputs)
         except Exception as error:  # noqa: BLE001  the iterable is the user's; what it raises is theirs
             self._source_error = error
-        finally:
-            self._is_fed = True
-            _wake(self._reader)
+
+    def _end_feeding(self, feeder: asyncio.Task[Any]) -> None:
+        if feeder.cancelled() and not self._is_fed:
+            # Not `close` but the session's end: inputs may be left.
+            self._source_error = SessionClosedError(
+                "the session was closed before every input was taken; open a new one"
+            )
+        self._is_fed = True
+        _wake(self._reader)
 
     async def _feed_from_async(self, inputs: AsyncIterable[Any]) -> None:
         iterator = aiter(inputs)
@@ -151,7 +158,7 @@ class OutcomeStream:
                 await asyncio.sleep(0)
 
     async def _wait_room(self) -> None:
-        while self._started - self._taken >= self._window:
+        while self._started - self._taken >= self._window():
             self._room = asyncio.get_running_loop().create_future()
             try:
                 await self._room
@@ -160,10 +167,10 @@ class OutcomeStream:
 
     def _start(self, given: Any) -> None:
         index = self._started
-        self._started += 1
         try:
             submission = self._build(given)
         except FalqError as error:
+            self._started += 1
             self._put(Outcome(index=index, input=given, error=error, timings=Timings()))
             return
 
@@ -181,6 +188,7 @@ class OutcomeStream:
             )
 
         job = self._engine.start_job(submission, timeout_s=self._timeout_s, on_settled=on_settled)
+        self._started += 1
         self._jobs[job.job_id] = job
 
     def _put(self, outcome: Outcome) -> None:

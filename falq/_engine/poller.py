@@ -8,12 +8,17 @@ check only lengthens the interval: nothing that happens here fails a job.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
 from falq._core.pollplan import PollPlan, Watch
 from falq.errors import FalqError, RateLimitError
 from falq.model import Status
+
+logger = logging.getLogger("falq")
+
+_SHORTEST_SLEEP_S = 0.001
 
 JobT = TypeVar("JobT", bound=Hashable)
 JobT_contra = TypeVar("JobT_contra", contravariant=True)
@@ -112,6 +117,9 @@ class Poller(Generic[JobT]):
 
     async def _sleep(self, now: float) -> None:
         due = self._plan.next_due(now) if self._in_flight < self._capacity() else None
+        if due is not None:
+            # Due now and yet not given: a rounding away, and not to be spun on.
+            due = max(due, now + _SHORTEST_SLEEP_S)
         loop = asyncio.get_running_loop()
         waker = self._waker = loop.create_future()
         self._wakes_at = float("inf") if due is None else due
@@ -137,6 +145,10 @@ class Poller(Generic[JobT]):
             next_in_s = self._plan.record_failure(watch, now=self._clock(), floor_s=floor_s or 0.0)
             if next_in_s is not None:
                 self._checker.missed(job, error, next_in_s)
+        except Exception:
+            # Without this the job would never be looked at again.
+            logger.exception("a bug in falq broke a status check; it is repeated")
+            self._plan.record_failure(watch, now=self._clock())
         else:
             is_watched = watch.job in self._plan
             next_in_s = self._plan.record_status(

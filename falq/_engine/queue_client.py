@@ -33,6 +33,9 @@ from falq.model import CancelOutcome, Completed, Delivery, Status, Submission, T
 BUDGET_PAUSE_S = 5.0
 """How long a retry waits before it asks an empty budget again, in seconds."""
 
+SPENT_AT_ONCE = 0.7
+"""Share of the budget that is spent freely; the rest pays the probes of the first minute."""
+
 
 class QueueClient:
     """Speaks the queue's verbs.
@@ -43,11 +46,13 @@ class QueueClient:
         retry: How they are tried again.
         delivery: Whether an unknown submit is sent again.
         max_resends: How often, with `at_least_once`.
+        cancel_within_s: Seconds that all attempts of a cancel may take.
         clock: Loop time in seconds.
         wall_clock: Aware UTC time.
         draw: Returns a uniform draw from [0, 1).
         check_account: Raises while the account is known to refuse submits.
         on_account_error: Hears of an error that meets every submit.
+        on_account_good: Hears of each submit that the server accepted.
     """
 
     def __init__(
@@ -58,22 +63,26 @@ class QueueClient:
         retry: RetrySettings,
         delivery: Delivery,
         max_resends: int,
+        cancel_within_s: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], datetime],
         draw: Callable[[], float],
         check_account: Callable[[], None],
         on_account_error: Callable[[FalqError], None],
+        on_account_good: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._lanes = lanes
         self._retry = retry
+        self._cancel_within_s = cancel_within_s
         self._resends = max_resends if delivery == "at_least_once" else 0
         self._clock = clock
         self._wall_clock = wall_clock
         self._draw = draw
         self._check_account = check_account
         self._on_account_error = on_account_error
-        self._budget = RetryBudget(retry.budget)
+        self._on_account_good = on_account_good
+        self._budget = RetryBudget(SPENT_AT_ONCE * retry.budget)
         self.calls: Counter[Verb] = Counter()
         self.retries: Counter[Verb] = Counter()
         self.resends = 0
@@ -101,18 +110,26 @@ class QueueClient:
         """
         call = protocol.build_submit(submission)
         attempt = resends = 0
+        sent_at: datetime | None = None
+
+        def note_sending(at: datetime) -> None:
+            nonlocal sent_at
+            on_sending(at)
+            sent_at = at
+
         while True:
             attempt += 1
-            answer = await self._attempt_submit(call, on_sending, first=attempt == 1)
+            answer = await self._attempt_submit(call, note_sending, first=attempt == 1)
             verdict = classify_submit(submission.endpoint, answer)
             if verdict.outcome is SubmitOutcome.ACCEPTED and verdict.ticket is not None:
+                self._on_account_good()
                 return verdict.ticket
             if verdict.outcome is SubmitOutcome.ACCEPTED_LATE and verdict.ticket is not None:
                 if await self._exists(verdict.ticket):
                     return verdict.ticket
                 raise self._refusal(submission, answer)
             if verdict.outcome is SubmitOutcome.UNKNOWN:
-                error = self._unknown(submission, verdict, attempts=resends + 1)
+                error = self._unknown(submission, verdict, sent_at=sent_at, attempts=resends + 1)
                 if resends >= self._resends:
                     raise error
                 resends += 1
@@ -180,7 +197,12 @@ class QueueClient:
         return error
 
     def _unknown(
-        self, submission: Submission, verdict: SubmitVerdict, *, attempts: int
+        self,
+        submission: Submission,
+        verdict: SubmitVerdict,
+        *,
+        sent_at: datetime | None,
+        attempts: int,
     ) -> SubmissionUnknownError:
         return SubmissionUnknownError(
             f"the answer to a submit to {submission.endpoint} was lost ({verdict.reason}): there "
@@ -188,7 +210,7 @@ class QueueClient:
             f"history before you do (intent {submission.intent_id})",
             endpoint=str(submission.endpoint),
             intent_id=submission.intent_id,
-            sent_at=self._wall_clock(),
+            sent_at=sent_at,
             attempts=attempts,
             reason=verdict.reason,
         )
@@ -221,15 +243,26 @@ class QueueClient:
             TransportError: There is no whole answer.
         """
         reply = await self._send(protocol.build_status(ticket, logs=logs), first=True)
-        status = protocol.read_status(reply, ticket) if reply.status_code < 300 else None
-        if status is None:
-            raise self._error(reply, endpoint=ticket, doing="read the status")
-        return status
+        if reply.status_code >= 300:
+            error = self._error(reply, endpoint=ticket, doing="read the status")
+            if isinstance(error, RateLimitError):
+                self._lanes.pause(min(error.retry_after_s or 0.0, self._retry.longest_wait_s))
+            raise error
+        return protocol.read_status(reply, ticket)
 
     async def cancel(
         self, ticket: Ticket, *, on_retry: Callable[[int, float, FalqError], None]
     ) -> CancelOutcome:
-        """Ask to cancel; a few attempts, then `"unknown"`."""
+        """Ask to cancel; a few attempts within seconds, then `"unknown"`."""
+        try:
+            async with asyncio.timeout(self._cancel_within_s):
+                return await self._cancel(ticket, on_retry)
+        except TimeoutError:
+            return "unknown"
+
+    async def _cancel(
+        self, ticket: Ticket, on_retry: Callable[[int, float, FalqError], None]
+    ) -> CancelOutcome:
         call = protocol.build_cancel(ticket)
         for attempt in range(1, self._retry.cancel_attempts + 1):
             error: FalqError
@@ -256,7 +289,9 @@ class QueueClient:
             if attempt == self._retry.cancel_attempts or wait_s is None:
                 break
             on_retry(attempt, wait_s, error)
-            await self._wait_to_retry(Verb.CANCEL, wait_s)
+            # Few and urgent: cancels do not ask the budget.
+            await asyncio.sleep(wait_s)
+            self.retries[Verb.CANCEL] += 1
         return "unknown"
 
     async def fetch(
@@ -326,7 +361,8 @@ class QueueClient:
         """Send one call in a lane that was entered, and count how it went."""
         verb = call.verb
         self.calls[verb] += 1
-        if first:
+        if first and verb is not Verb.STATUS:
+            # Checks are never retried, so they earn no retries for other calls.
             self._budget.record_first_attempt()
         try:
             reply = await self._transport.send(call)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from multidict import CIMultiDict
 
 from falq._core.messages import Call, CallLimits, CallTimeouts, Reply
+from falq._transport.base import root_of
 from falq.emulator import App, Request, Scenario, Statistics
 from falq.emulator import Reply as Answer
 from falq.emulator.models import find_model
@@ -100,7 +101,6 @@ class LoopbackTransport:
         self._latency_s = latency_s
         self._timeouts = timeouts or CallTimeouts()
         self._limits = limits or CallLimits()
-        self._prefix = "/" + "/".join(gateway.queue_root.split("/")[3:])
         self.refusals = 0
         self.calls: list[Call] = []
 
@@ -120,16 +120,18 @@ class LoopbackTransport:
         if self.refusals > 0:
             self.refusals -= 1
             raise ConnectError("the connection was refused; check the network")
+        request = self._request(call)
         self.calls.append(call)
-        answer = self._app.handle(self._request(call), asyncio.get_running_loop().time())
+        answer = self._app.handle(request, asyncio.get_running_loop().time())
         return await self._travel(call, answer)
 
     def _request(self, call: Call) -> Request:
+        prefix = "/" + "/".join(root_of(self._gateway, call.origin).split("/")[3:])
         path, _, query = call.target.partition("?")
         headers = {**call.headers, **self._gateway.auth_headers()}
         return Request(
             method=call.method,
-            path=f"{self._prefix.rstrip('/')}{path}",
+            path=f"{prefix.rstrip('/')}{path}",
             query=query,
             headers={name.lower(): str(value) for name, value in headers.items()},
             body=call.body or b"",

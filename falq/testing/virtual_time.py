@@ -49,6 +49,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        # asyncio's tolerance of a nanosecond is lost in a float after three months:
+        # a timer would be due and never strike.
+        self._clock_resolution = 1e-7
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
