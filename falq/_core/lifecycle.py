@@ -26,6 +26,9 @@ class JobState(enum.Enum):
     FETCHING = "fetching"
     SETTLED = "settled"
 
+    # Members are single, and every move of every job looks two of them up.
+    __hash__ = object.__hash__
+
 
 class JobMove(enum.Enum):
     """What can happen to a job."""
@@ -35,6 +38,8 @@ class JobMove(enum.Enum):
     COMPLETE = "complete"
     NOT_READY = "not ready"
     SETTLE = "settle"
+
+    __hash__ = object.__hash__
 
 
 MOVES: dict[tuple[JobState, JobMove], JobState] = {

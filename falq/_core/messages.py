@@ -15,17 +15,29 @@ from falq.errors import FalqError
 
 
 class Verb(enum.StrEnum):
-    """What a call asks of the queue; each has a lane of its own."""
+    """What a call asks for; each has a lane of its own."""
 
     SUBMIT = "submit"
     STATUS = "status"
     RESULT = "result"
     CANCEL = "cancel"
+    PLATFORM = "platform"
+
+
+class Origin(enum.Enum):
+    """Which of a gateway's own addresses a call goes below.
+
+    A name and not a URL: where the key may go is the gateway's list, and no
+    caller can add to it.
+    """
+
+    QUEUE = "queue"
+    PLATFORM = "platform"
 
 
 @frozen
 class Call:
-    """One HTTP request below a gateway's queue address.
+    """One HTTP request below one of a gateway's addresses.
 
     Attributes:
         verb: What it asks.
@@ -33,6 +45,7 @@ class Call:
         target: Quoted path and query, from the first slash.
         body: JSON bytes, or None.
         headers: Beside those that every call has; never the key.
+        origin: Which address it goes below.
     """
 
     verb: Verb
@@ -40,6 +53,7 @@ class Call:
     target: str
     body: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(factory=dict)
+    origin: Origin = Origin.QUEUE
 
 
 @frozen
@@ -94,7 +108,7 @@ class CallLimits:
 
     Attributes:
         status_bytes: Of a status, a receipt or a cancel.
-        result_bytes: Of a result.
+        result_bytes: Of a result, or of a page of the Platform API.
         error_bytes: Of an answer that says no.
     """
 
@@ -106,4 +120,5 @@ class CallLimits:
         """Return the limit for a body in bytes."""
         if status_code >= 400:
             return self.error_bytes
-        return self.result_bytes if verb is Verb.RESULT else self.status_bytes
+        is_large = verb in {Verb.RESULT, Verb.PLATFORM}
+        return self.result_bytes if is_large else self.status_bytes

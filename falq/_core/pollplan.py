@@ -233,6 +233,12 @@ class PollPlan:
             instants.append(self._heap[0][0])
         return max(now, min(instants)) if instants else None
 
+    def soonest(self) -> float:
+        """Return a loop instant before which `take_due` surely gives nothing new."""
+        if self._ready_running or self._ready_queued:
+            return float("-inf")
+        return self._heap[0][0] if self._heap else float("inf")
+
     def record_status(
         self, watch: Watch, status: Status, *, now: float, draw: float
     ) -> float | None:

@@ -132,7 +132,8 @@ class ResultJudge:
     def may_repeat(self, error: WireError) -> bool:
         """Return whether an unreadable answer is worth another try."""
         self._alike += 1
-        return self._alike < GONE_AFTER and error.status_code is not None
+        # One that is too large or redirects stays so, and was a WireError's child.
+        return type(error) is WireError and self._alike < GONE_AFTER
 
     def weigh(self, reply: Reply, error: FalqError) -> FalqError:
         """Return the error to retry after, or raise what the job ended with."""

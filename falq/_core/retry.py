@@ -52,7 +52,7 @@ class RetrySettings:
     cancel_attempts: int = field(default=3, validator=validators.ge(1))
     result_for_s: float = field(default=3600.0, validator=validators.ge(0))
     longest_wait_s: float = field(default=300.0, validator=validators.ge(0))
-    budget: int = field(default=50, validator=validators.ge(0))
+    budget: int = field(default=35, validator=validators.ge(0))
 
 
 def decide_wait_s(

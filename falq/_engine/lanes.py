@@ -6,7 +6,7 @@ only caller.
 
 Order in which a call passes: its lane, the shared pause, the account's rate. The
 pause comes after the lane, so that it holds for those as well who were in line
-when it began. The rate serves cancels first, then submits and results, then polls.
+when it began. The rate serves cancels first, and polls behind submits and results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ from collections.abc import Callable, Mapping
 from falq._core.flow import AdaptiveLimit, Cooldown, TokenBucket
 from falq._core.messages import Verb
 
-RANKS = {Verb.CANCEL: 0, Verb.SUBMIT: 1, Verb.RESULT: 1, Verb.STATUS: 2, Verb.PLATFORM: 2}
+HANDICAPS_S = {
+    Verb.CANCEL: -3600.0,
+    Verb.SUBMIT: 0.0,
+    Verb.RESULT: 0.0,
+    Verb.STATUS: 5.0,
+    Verb.PLATFORM: 5.0,
+}
+"""Where a call stands in the line for the account's rate, as if it had come so much later.
+
+A check so lets every submit and result of five seconds pass, and is not held up
+for ever by an endless stream of them.
+"""
+
+LONGEST_READ_PAUSE_S = 20.0
+"""How long a refused call may hold up checks and results of other jobs, in seconds."""
 
 CANCEL_LANE = 4
 """Calls kept free for cancels, out of `max_calls`."""
@@ -61,7 +75,8 @@ class Lanes:
         places = {Verb.PLATFORM: PLATFORM_LANE, **capacities}
         self._lanes = {verb: _Lane(capacity) for verb, capacity in places.items()}
         self._gate = None if rate is None else _RateGate(rate, clock)
-        self._cooldown = Cooldown()
+        self._submit_cooldown = Cooldown()
+        self._read_cooldown = Cooldown()
         self._clock = clock
 
     def in_flight(self, verb: Verb) -> int:
@@ -80,22 +95,30 @@ class Lanes:
         lane = self._lanes[verb]
         if not lane.enter_now():
             await lane.wait()
+        if self._gate is None and self._pause_left_s(verb) <= 0.0:
+            return
         try:
-            while True:
-                await self._wait_out_pause(verb)
-                if self._gate is None:
-                    return
-                await self._gate.pass_through(RANKS[verb])
-                if self._pause_left_s(verb) <= 0.0:
-                    return
-                # It began while this call waited for its turn.
-                self._gate.give_back()
+            await self._wait_turn(verb)
         except BaseException:
             lane.leave()
             raise
 
+    async def _wait_turn(self, verb: Verb) -> None:
+        while True:
+            await self._wait_out_pause(verb)
+            if self._gate is None:
+                return
+            await self._gate.pass_through(HANDICAPS_S[verb])
+            if self._pause_left_s(verb) <= 0.0:
+                return
+            # It began while this call waited for its turn.
+            self._gate.give_back()
+
     def _pause_left_s(self, verb: Verb) -> float:
-        return 0.0 if verb in _NEVER_PAUSED else self._cooldown.left_s(self._clock())
+        if verb in _NEVER_PAUSED:
+            return 0.0
+        cooldown = self._submit_cooldown if verb is Verb.SUBMIT else self._read_cooldown
+        return cooldown.left_s(self._clock())
 
     async def _wait_out_pause(self, verb: Verb) -> None:
         left_s = self._pause_left_s(verb)
@@ -122,8 +145,15 @@ class Lanes:
             self._gate.close()
 
     def pause(self, wait_s: float) -> None:
-        """Make every call of the queue but cancels wait `wait_s` seconds at least."""
-        self._cooldown.extend(self._clock(), wait_s)
+        """Make every call of the queue but cancels wait `wait_s` seconds at least.
+
+        Status checks and results wait `LONGEST_READ_PAUSE_S` at most: a server that
+        takes no new jobs for minutes must not keep paid results from being fetched
+        while they last.
+        """
+        now = self._clock()
+        self._submit_cooldown.extend(now, wait_s)
+        self._read_cooldown.extend(now, min(wait_s, LONGEST_READ_PAUSE_S))
 
 
 class _Lane:
@@ -167,15 +197,16 @@ class _RateGate:
     def __init__(self, bucket: TokenBucket, clock: Callable[[], float]) -> None:
         self._bucket = bucket
         self._clock = clock
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def pass_through(self, rank: int) -> None:
+    async def pass_through(self, handicap_s: float) -> None:
         if not self._waiters and self._bucket.take(self._clock()):
             return
         waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (rank, next(self._order), waiter))
+        place = self._clock() + handicap_s
+        heapq.heappush(self._waiters, (place, next(self._order), waiter))
         self._arm()
         try:
             await waiter

@@ -70,6 +70,7 @@ class Poller(Generic[JobT]):
         self._spawn = spawn
         self._in_flight = 0
         self._wakes_at = float("inf")
+        self._was_full = False
         self._waker: asyncio.Future[None] | None = None
 
     @property
@@ -116,7 +117,8 @@ class Poller(Generic[JobT]):
             await self._sleep(now)
 
     async def _sleep(self, now: float) -> None:
-        due = self._plan.next_due(now) if self._in_flight < self._capacity() else None
+        self._was_full = self._in_flight >= self._capacity()
+        due = None if self._was_full else self._plan.next_due(now)
         if due is not None:
             # Due now and yet not given: a rounding away, and not to be spun on.
             due = max(due, now + _SHORTEST_SLEEP_S)
@@ -158,4 +160,5 @@ class Poller(Generic[JobT]):
                 self._checker.heard(job, status, next_in_s)
         finally:
             self._in_flight -= 1
-            self._wake()
+            if self._was_full or self._plan.soonest() < self._wakes_at:
+                self._wake()

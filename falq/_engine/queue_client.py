@@ -33,9 +33,6 @@ from falq.model import CancelOutcome, Completed, Delivery, Status, Submission, T
 BUDGET_PAUSE_S = 5.0
 """How long a retry waits before it asks an empty budget again, in seconds."""
 
-SPENT_AT_ONCE = 0.7
-"""Share of the budget that is spent freely; the rest pays the probes of the first minute."""
-
 
 class QueueClient:
     """Speaks the queue's verbs.
@@ -82,7 +79,7 @@ class QueueClient:
         self._check_account = check_account
         self._on_account_error = on_account_error
         self._on_account_good = on_account_good
-        self._budget = RetryBudget(SPENT_AT_ONCE * retry.budget)
+        self._budget = RetryBudget(retry.budget)
         self.calls: Counter[Verb] = Counter()
         self.retries: Counter[Verb] = Counter()
         self.resends = 0
@@ -221,14 +218,15 @@ class QueueClient:
         An outage does not make it absent: only 404 for the whole grace does.
         """
         started = self._clock()
+        was_seen_missing_only = True
         wait_s = 1.0
         while True:
             try:
                 await self.check(ticket, logs=False)
             except FalqError as error:
-                is_missing = getattr(error, "status_code", None) == 404
+                was_seen_missing_only &= getattr(error, "status_code", None) == 404
                 if self._clock() - started >= LATE_ID_GRACE_S:
-                    return not is_missing
+                    return not was_seen_missing_only
             else:
                 return True
             await asyncio.sleep(wait_s)

@@ -13,33 +13,31 @@ Rules:
     3. "Not sent" is what aiohttp's tracing proves: the signal for sent headers
        did not fire.
     4. A body is read up to its limit, after unpacking.
+    5. Calls that may be repeated take the short way of `exchange`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+from attrs import evolve
 from multidict import CIMultiDict
 from yarl import URL
 
 from falq._core.messages import Call, CallLimits, CallTimeouts, Reply, Verb
+from falq._transport.base import root_of
+from falq._transport.bodies import map_failure, read_body
+from falq._transport.exchange import ReadPool, is_supported
 from falq._version import __version__
-from falq.errors import (
-    ConnectError,
-    FalqError,
-    ResponseTooLargeError,
-    TransportError,
-    TransportTimeoutError,
-)
+from falq.errors import ConnectError
 from falq.gateways import Gateway
 
 SUBMIT_KEEPALIVE_S = 2.0
 READ_KEEPALIVE_S = 30.0
-_CHUNK_BYTES = 64 * 1024
+_REPEATABLE = frozenset({Verb.STATUS, Verb.RESULT, Verb.CANCEL})
 
 
 class AioTransport:
@@ -50,6 +48,8 @@ class AioTransport:
         timeouts: How long a call may take.
         limits: How large a body may be.
         ssl_context: Whom to trust, instead of the system's authorities.
+        has_lean_reads: Whether reads and cancels use `exchange`; None if the
+            installed aiohttp supports it.
     """
 
     def __init__(
@@ -59,14 +59,16 @@ class AioTransport:
         timeouts: CallTimeouts,
         limits: CallLimits,
         ssl_context: ssl.SSLContext | None = None,
+        has_lean_reads: bool | None = None,
     ) -> None:
+        self._has_lean_reads = is_supported() if has_lean_reads is None else has_lean_reads
         self._gateway = gateway
-        self._root = gateway.queue_root
         self._timeouts = timeouts
         self._limits = limits
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
         self._submits: aiohttp.ClientSession | None = None
-        self._reads: aiohttp.ClientSession | None = None
+        self._others: aiohttp.ClientSession | None = None
+        self._reads: ReadPool | None = None
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._limits_of: dict[Verb, aiohttp.ClientTimeout] = {}
 
@@ -88,7 +90,17 @@ class AioTransport:
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(_record_sent)
         self._submits = self._pool(SUBMIT_KEEPALIVE_S, [tracing])
-        self._reads = self._pool(READ_KEEPALIVE_S, [])
+        self._others = self._pool(READ_KEEPALIVE_S, [])
+        if self._has_lean_reads:
+            self._reads = ReadPool(
+                self._gateway.queue_root,
+                self._headers,
+                ssl_context=self._ssl,
+                connect_s=self._timeouts.connect_s,
+                read_s=self._timeouts.read_s,
+                keepalive_s=READ_KEEPALIVE_S,
+                limits=self._limits,
+            )
 
     def _pool(
         self, keepalive_s: float, tracing: list[aiohttp.TraceConfig]
@@ -107,20 +119,27 @@ class AioTransport:
 
     async def send(self, call: Call) -> Reply:
         """Carry one call; see `Transport.send`."""
-        is_submit = call.verb is Verb.SUBMIT
-        pool = self._submits if is_submit else self._reads
-        if pool is None:
+        if self._submits is None or self._others is None:
             raise ConnectError("the transport is not open; open the session first")
-        headers = self._headers
-        if call.headers:
-            headers = CIMultiDict(call.headers)
-            headers.extend(self._headers)
-        was_sent = SimpleNamespace(yes=not is_submit)
-        failure: FalqError
+        if self._reads is not None and call.verb in _REPEATABLE:
+            reply = await self._reads.send(call, total_s=self._timeouts.for_verb(call.verb))
+        elif call.verb is Verb.SUBMIT:
+            reply = await self._request(self._submits, call)
+        else:
+            reply = await self._request(self._others, call)
+        if reply.status_code >= 400:
+            return evolve(reply, body=self._without_key(reply.body))
+        return reply
+
+    async def _request(self, pool: aiohttp.ClientSession, call: Call) -> Reply:
+        headers = CIMultiDict(call.headers)
+        headers.extend(self._headers)
+        was_sent = SimpleNamespace(yes=call.verb is not Verb.SUBMIT)
+        failure: BaseException
         try:
             response = await pool.request(
                 call.method,
-                URL(self._root + call.target, encoded=True),
+                URL(root_of(self._gateway, call.origin) + call.target, encoded=True),
                 data=call.body,
                 headers=headers,
                 allow_redirects=False,
@@ -128,72 +147,45 @@ class AioTransport:
                 trace_request_ctx=was_sent,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            failure = _map_failure(error, was_sent=was_sent.yes)
+            failure = error
         else:
-            return await self._read(call.verb, response)
-        raise failure
+            return await self._finish(call.verb, response)
+        raise map_failure(failure, was_sent=was_sent.yes)
 
-    async def _read(self, verb: Verb, response: aiohttp.ClientResponse) -> Reply:
-        limit = self._limits.for_reply(verb, response.status)
-        body = b""
-        fault: FalqError | None = None
+    async def _finish(self, verb: Verb, response: aiohttp.ClientResponse) -> Reply:
         try:
-            length = response.content_length
-            if (
-                length is not None
-                and length <= limit
-                and not response.headers.get("Content-Encoding")
-            ):
-                body = await response.read()
-            else:
-                body, fault = await _read_bounded(response, limit)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            fault = _map_failure(error, was_sent=True)
-        finally:
-            # Returns the connection if the body was read to its end, else drops it.
-            if fault is not None or not response.closed:
-                response.close()
+            body, fault = await read_body(
+                response.content,
+                status_code=response.status,
+                headers=response.headers,
+                limit=self._limits.for_reply(verb, response.status),
+            )
+        except BaseException:
+            response.close()
+            raise
+        # Returns the connection if the body was read to its end, else drops it.
+        if fault is None:
+            response.release()
+        else:
+            response.close()
         return Reply(response.status, response.headers, body, fault)
 
+    def _without_key(self, body: bytes) -> bytes:
+        # Some proxies answer a fault with the request's own headers: their page
+        # becomes an error's detail, and would carry the key into logs.
+        key = self._headers.get("Authorization", "").rpartition(" ")[2]
+        return body.replace(key.encode(), b"<secret>") if key else body
+
     async def aclose(self) -> None:
-        """Close both pools; safe to call twice."""
-        for pool in (self._submits, self._reads):
+        """Close all pools; safe to call twice."""
+        for pool in (self._submits, self._others):
             if pool is not None:
                 await pool.close()
+        if self._reads is not None:
+            await self._reads.aclose()
 
 
 async def _record_sent(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any
 ) -> None:
     context.trace_request_ctx.yes = True
-
-
-async def _read_bounded(
-    response: aiohttp.ClientResponse, limit: int
-) -> tuple[bytes, FalqError | None]:
-    pieces = bytearray()
-    async for piece in response.content.iter_chunked(_CHUNK_BYTES):
-        pieces += piece
-        if len(pieces) > limit:
-            return b"", ResponseTooLargeError(
-                f"the answer is larger than {limit} bytes; raise the limit in CallLimits "
-                "if that is right",
-                status_code=response.status,
-            )
-    return bytes(pieces), None
-
-
-def _map_failure(error: BaseException, *, was_sent: bool) -> TransportError:
-    """Return falq's error for one of aiohttp's, without a reference to it."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return TransportTimeoutError(
-            "no connection within the time-out; check the network", request_sent=False
-        )
-    if isinstance(error, aiohttp.ClientConnectorError):
-        # Its text has host, port and the system's reason, no header.
-        return ConnectError(f"{error}; check the network and the gateway's address")
-    if isinstance(error, asyncio.TimeoutError):
-        return TransportTimeoutError(
-            "no complete answer within the time-out", request_sent=was_sent
-        )
-    return TransportError(f"the connection broke ({type(error).__name__})", request_sent=was_sent)

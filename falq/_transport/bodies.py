@@ -1,0 +1,84 @@
+"""What both ways of carrying a call share: bounded bodies, and aiohttp's errors mapped.
+
+Owns the limit on a body, after unpacking, and the one place where an exception
+of aiohttp becomes one of falq's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from falq.errors import (
+    ConnectError,
+    FalqError,
+    ResponseTooLargeError,
+    TransportError,
+    TransportTimeoutError,
+)
+
+_CHUNK_BYTES = 64 * 1024
+
+
+async def read_body(
+    content: aiohttp.StreamReader,
+    *,
+    status_code: int,
+    headers: Mapping[str, str],
+    limit: int,
+) -> tuple[bytes, FalqError | None]:
+    """Return a body as far as it came, and why it is not whole.
+
+    Args:
+        content: Where it arrives.
+        status_code: Of its reply, for the error.
+        headers: Of its reply.
+        limit: Bytes that it may have after unpacking.
+    """
+    try:
+        length = headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) <= limit and "Content-Encoding" not in headers:
+            return await content.read(), None
+        return await _read_bounded(content, status_code, limit)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return b"", map_failure(error, was_sent=True)
+
+
+async def _read_bounded(
+    content: aiohttp.StreamReader, status_code: int, limit: int
+) -> tuple[bytes, FalqError | None]:
+    pieces = bytearray()
+    async for piece in content.iter_chunked(_CHUNK_BYTES):
+        pieces += piece
+        if len(pieces) > limit:
+            return b"", ResponseTooLargeError(
+                f"the answer is larger than {limit} bytes; raise the limit in CallLimits "
+                "if that is right",
+                status_code=status_code,
+            )
+    return bytes(pieces), None
+
+
+def map_failure(error: BaseException, *, was_sent: bool) -> TransportError:
+    """Return falq's error for one of aiohttp's, without a reference to it.
+
+    Args:
+        error: What aiohttp or the system raised.
+        was_sent: Whether bytes of the request may have left.
+    """
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return TransportTimeoutError(
+            "no connection within the time-out; check the network", request_sent=False
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        reason = error.os_error.strerror or type(error.os_error).__name__
+        return ConnectError(
+            f"cannot connect to {error.host}:{error.port} ({reason}); check the network and the "
+            "gateway's address"
+        )
+    if isinstance(error, TimeoutError):
+        return TransportTimeoutError(
+            "no complete answer within the time-out", request_sent=was_sent
+        )
+    return TransportError(f"the connection broke ({type(error).__name__})", request_sent=was_sent)
