@@ -24,7 +24,8 @@ How the time is chosen:
        before a thousand who stand far behind.
     7. Where jobs end before their first check, the next job of that endpoint is
        checked after half the wait; where they do not, after twice as long, up
-       to `initial_s`.
+       to `initial_s`. The tenth job to wait at an endpoint that nothing is known
+       of is checked early, to find out.
 
 Every operation is O(log n) in the jobs that wait.
 """
@@ -43,6 +44,10 @@ from falq._core.flow import TokenBucket
 from falq.model import Completed, InProgress, Queued, Status
 
 GROWTH_AFTER_FAILURE = 1.5
+
+_SCOUT = 10
+"""Which job of an unknown endpoint is checked early: not the first, so that one job
+alone costs no check more."""
 
 
 @frozen(kw_only=True)
@@ -177,7 +182,11 @@ class PollPlan:
         watch = Watch(job, line, now, keeps_pace, position)
         self._watches[job] = watch
         self._lines.setdefault(line, OrderedDict())[job] = watch
-        share = self._first_s.get(line, self.settings.initial_s) / self.settings.initial_s
+        first_s = self._first_s.get(line)
+        if first_s is None:
+            is_scout = len(self._lines[line]) == _SCOUT
+            first_s = self.settings.initial_s / (16 if is_scout else 1)
+        share = first_s / self.settings.initial_s
         self._plan(watch, now, self._curve.delay_s(1, draw=draw) * share)
         return watch
 
@@ -256,7 +265,7 @@ class PollPlan:
         """
         was_running = watch.is_running
         if watch.steps == 0:
-            self._learn_first(watch.line, is_early=isinstance(status, Completed))
+            self._learn_first(watch, is_early=isinstance(status, Completed))
         has_news = self._take_in(watch, status)
         if has_news:
             self._budget.give_back()
@@ -298,15 +307,15 @@ class PollPlan:
         self._plan(watch, now, delay_s)
         return delay_s
 
-    def _learn_first(self, line: str, *, is_early: bool) -> None:
+    def _learn_first(self, watch: Watch, *, is_early: bool) -> None:
         """Move the first wait of a line's next jobs: see rule 7."""
         longest_s = self.settings.initial_s
-        first_s = self._first_s.get(line, longest_s)
-        moved_s = first_s / 2 if is_early else max(first_s * 2, longest_s / 16)
-        if moved_s < longest_s:
-            self._first_s[line] = moved_s if moved_s > longest_s / 1000 else 0.0
+        first_s = self._first_s.get(watch.line, longest_s)
+        if is_early:
+            moved_s = min(first_s, watch.interval_s) / 2
+            self._first_s[watch.line] = moved_s if moved_s > longest_s / 1000 else 0.0
         else:
-            self._first_s.pop(line, None)
+            self._first_s[watch.line] = min(longest_s, max(first_s * 2, longest_s / 16))
 
     def _take_in(self, watch: Watch, status: Status) -> bool:
         """Move the watch along its curve; return whether the status was news."""

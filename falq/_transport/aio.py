@@ -27,9 +27,9 @@ from attrs import evolve
 from multidict import CIMultiDict
 from yarl import URL
 
-from falq._core.messages import Call, CallLimits, CallTimeouts, Reply, Verb
+from falq._core.messages import Call, CallLimits, CallTimeouts, Origin, Reply, Verb
 from falq._transport.base import root_of
-from falq._transport.bodies import map_failure, read_body
+from falq._transport.bodies import FAILURES, map_failure, read_body
 from falq._transport.exchange import ReadPool, is_supported
 from falq._version import __version__
 from falq.errors import ConnectError
@@ -83,7 +83,9 @@ class AioTransport:
             verb: aiohttp.ClientTimeout(
                 total=self._timeouts.for_verb(verb),
                 sock_connect=self._timeouts.connect_s,
-                sock_read=self._timeouts.submit_s if verb is Verb.SUBMIT else self._timeouts.read_s,
+                # A submit's answer may take all of its time: giving up on one early
+                # would make an unknown job of it.
+                sock_read=None if verb is Verb.SUBMIT else self._timeouts.read_s,
             )
             for verb in Verb
         }
@@ -121,7 +123,8 @@ class AioTransport:
         """Carry one call; see `Transport.send`."""
         if self._submits is None or self._others is None:
             raise ConnectError("the transport is not open; open the session first")
-        if self._reads is not None and call.verb in _REPEATABLE:
+        is_read = call.verb in _REPEATABLE and call.origin is Origin.QUEUE
+        if self._reads is not None and is_read:
             reply = await self._reads.send(call, total_s=self._timeouts.for_verb(call.verb))
         elif call.verb is Verb.SUBMIT:
             reply = await self._request(self._submits, call)
@@ -146,7 +149,7 @@ class AioTransport:
                 timeout=self._limits_of[call.verb],
                 trace_request_ctx=was_sent,
             )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             failure = error
         else:
             return await self._finish(call.verb, response)

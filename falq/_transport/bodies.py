@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from falq.errors import (
     ConnectError,
@@ -17,6 +18,9 @@ from falq.errors import (
     TransportError,
     TransportTimeoutError,
 )
+
+FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
+"""What a call can end with: a session maps the parser's own error, a connection does not."""
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -41,7 +45,7 @@ async def read_body(
         if length.isdecimal() and int(length) <= limit and "Content-Encoding" not in headers:
             return await content.read(), None
         return await _read_bounded(content, status_code, limit)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except FAILURES as error:
         return b"", map_failure(error, was_sent=True)
 
 
@@ -72,13 +76,18 @@ def map_failure(error: BaseException, *, was_sent: bool) -> TransportError:
             "no connection within the time-out; check the network", request_sent=False
         )
     if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or type(error.os_error).__name__
         return ConnectError(
-            f"cannot connect to {error.host}:{error.port} ({reason}); check the network and the "
-            "gateway's address"
+            f"cannot connect to {error.host}:{error.port} ({_reason(error)}); check the network "
+            "and the gateway's address"
         )
     if isinstance(error, TimeoutError):
         return TransportTimeoutError(
             "no complete answer within the time-out", request_sent=was_sent
         )
     return TransportError(f"the connection broke ({type(error).__name__})", request_sent=was_sent)
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {error.certificate_error}"
+    return error.os_error.strerror or type(error.os_error).__name__

@@ -25,7 +25,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from falq._core.messages import Call, CallLimits, Reply
-from falq._transport.bodies import map_failure, read_body
+from falq._transport.bodies import FAILURES, map_failure, read_body
 from falq.errors import FalqError
 
 _SWITCHING_PROTOCOLS = 101
@@ -109,7 +109,7 @@ class ReadPool:
             # The server closed an idle connection in this moment; as aiohttp
             # does, such a call is sent once more.
             return await self._exchange(call, deadline)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             failure = error
         raise map_failure(failure, was_sent=True)
 

@@ -27,12 +27,13 @@ def a_status():
 
 
 @contextlib.asynccontextmanager
-async def transport_to(url, *, ssl_context=None, **timeouts):
+async def transport_to(url, *, ssl_context=None, has_lean_reads=None, **timeouts):
     carrier = AioTransport(
         falq.Fal(key=KEY, queue_url=url),
         timeouts=CallTimeouts(**(QUICK | timeouts)),
         limits=CallLimits(),
         ssl_context=ssl_context,
+        has_lean_reads=has_lean_reads,
     )
     await carrier.open()
     try:
@@ -225,13 +226,21 @@ def after_a_request(misbehave):
     return script
 
 
-@pytest.mark.parametrize("call", [a_submit(), a_status()], ids=["submit", "status"])
+WAYS = {
+    "submit": (a_submit(), None),
+    "status": (a_status(), True),
+    "status_through_a_client_session": (a_status(), False),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("misbehave", AFTER_SEND, ids=lambda one: one.__name__)
-async def test_whatever_breaks_after_the_request_counts_as_sent(raw_server, misbehave, call):
+async def test_whatever_breaks_after_the_request_counts_as_sent(raw_server, misbehave, way):
+    call, has_lean_reads = WAYS[way]
     loop = asyncio.get_running_loop()
     async with raw_server(after_a_request(misbehave)) as server:
         started = loop.time()
-        error = await failure_of(server.url, call)
+        error = await failure_of(server.url, call, has_lean_reads=has_lean_reads)
         assert error.request_sent
         assert loop.time() - started < QUICK["total_s"] + SLACK_S
         assert server.connections
@@ -302,14 +311,16 @@ async def trailers_without_end(connection):
     ],
     ids=lambda one: one.__name__,
 )
-async def test_a_broken_body_keeps_the_head_of_its_reply(raw_server, misbehave):
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_broken_body_keeps_the_head_of_its_reply(raw_server, misbehave, way):
+    call, has_lean_reads = WAYS[way]
     loop = asyncio.get_running_loop()
     async with (
         raw_server(after_a_request(misbehave)) as server,
-        transport_to(server.url) as carrier,
+        transport_to(server.url, has_lean_reads=has_lean_reads) as carrier,
     ):
         started = loop.time()
-        reply = await carrier.send(a_submit())
+        reply = await carrier.send(call)
         assert loop.time() - started < QUICK["total_s"] + SLACK_S
     assert reply.status_code == 200
     assert reply.headers["X-Fal-Request-Id"] == "r1"

@@ -20,6 +20,7 @@ from falq.errors import (
     JobInputError,
     JobLostError,
     RequestNotFoundError,
+    ResponseTooLargeError,
     UnexpectedRedirectError,
     WireError,
 )
@@ -172,7 +173,8 @@ def test_an_unreadable_result_is_asked_for_twice_more_and_one_too_large_never():
     judge = ResultJudge(TICKET, DONE)
     unreadable = WireError("no JSON", status_code=200)
     assert [judge.may_repeat(unreadable) for _ in range(3)] == [True, True, False]
-    assert not ResultJudge(TICKET, DONE).may_repeat(WireError("too large"))
+    too_large = ResponseTooLargeError("too large", status_code=200)
+    assert not ResultJudge(TICKET, DONE).may_repeat(too_large)
 
 
 def test_a_result_that_bills_nothing_says_so():

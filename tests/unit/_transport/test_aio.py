@@ -11,7 +11,8 @@ from aiohttp.client_reqrep import ConnectionKey
 
 import falq
 from falq._core.messages import Call, CallLimits, CallTimeouts, Verb
-from falq._transport.aio import AioTransport, _map_failure
+from falq._transport.aio import AioTransport
+from falq._transport.bodies import map_failure
 
 KEY = ConnectionKey(
     host="queue.example",
@@ -64,18 +65,18 @@ def name_of(value):
 @pytest.mark.parametrize("was_sent", [True, False])
 @pytest.mark.parametrize("error", NEVER_SENT, ids=name_of)
 def test_an_error_of_the_connection_was_never_sent(error, was_sent):
-    assert not _map_failure(error, was_sent=was_sent).request_sent
+    assert not map_failure(error, was_sent=was_sent).request_sent
 
 
 @pytest.mark.parametrize("was_sent", [True, False])
 @pytest.mark.parametrize("error", MAYBE_SENT, ids=name_of)
 def test_any_other_error_was_sent_if_the_trace_says_so(error, was_sent):
-    assert _map_failure(error, was_sent=was_sent).request_sent is was_sent
+    assert map_failure(error, was_sent=was_sent).request_sent is was_sent
 
 
 @pytest.mark.parametrize("error", [*NEVER_SENT, *MAYBE_SENT], ids=name_of)
 def test_no_mapped_error_refers_to_aiohttps(error):
-    mapped = _map_failure(error, was_sent=True)
+    mapped = map_failure(error, was_sent=True)
     assert mapped.__cause__ is None
     assert mapped.__context__ is None
     assert all(not isinstance(value, BaseException) for value in vars(mapped).values())
@@ -89,7 +90,7 @@ def test_no_mapped_error_refers_to_aiohttps(error):
     ids=name_of,
 )
 def test_every_time_out_is_a_builtin_time_out_as_well(error):
-    mapped = _map_failure(error, was_sent=True)
+    mapped = map_failure(error, was_sent=True)
     assert isinstance(mapped, falq.TransportTimeoutError)
     assert isinstance(mapped, TimeoutError)
 
@@ -116,12 +117,13 @@ async def test_a_gateway_without_a_key_is_refused_when_it_is_opened():
 async def test_the_pools_keep_no_cookies_trust_no_environment_and_know_no_limit():
     carrier = a_transport()
     await carrier.open()
-    for pool in (carrier._submits, carrier._reads):
+    for pool in (carrier._submits, carrier._others):
         assert isinstance(pool.cookie_jar, aiohttp.DummyCookieJar)
         assert not pool.trust_env
         assert pool.connector.limit == 0
         assert pool.auth is None
         assert "Authorization" not in pool.headers
+    assert carrier._reads._connector.limit == 0
     await carrier.aclose()
 
 
