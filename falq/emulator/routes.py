@@ -10,6 +10,7 @@ in-memory transport in virtual time. The queue is `state`'s, the bodies are
 |---|---|
 | `/{endpoint}`, `/{app}/requests/…` | fal's queue |
 | `/_maton/fal-ai/…`, `/_maton/connections` | the same through Maton, and its control API |
+| `/_platform/models/…` | the Platform API: request history and prices |
 | `/files/…` | the models' media, public |
 | `/_emulator/stats`, `/_emulator/reset` | counts; back to the start |
 """
@@ -34,6 +35,8 @@ from falq.emulator.maton import PREFIX as MATON_PREFIX
 from falq.emulator.messages import Reply, Request
 from falq.emulator.models.base import Model
 from falq.emulator.orders import BadTimeoutError, read_order
+from falq.emulator.platform import PREFIX as PLATFORM_PREFIX
+from falq.emulator.platform import PlatformApi
 from falq.emulator.ranges import serve_range
 from falq.emulator.scenario import FAL_QUEUE_URL, Fault, Scenario
 from falq.emulator.state import DEFAULT_WALL_OFFSET_S, Queue, QueueFullError
@@ -81,6 +84,7 @@ class App:
         )
         self._faults = FaultPlan(self.scenario.faults, self.scenario.seed)
         self._maton = MatonGateway(self.scenario, wall_offset_s=self._wall_offset_s)
+        self._platform = PlatformApi(self.scenario, self.queue)
         self._writer = wire.StatusWriter(self.scenario, self.queue)
         self._replies: Counter[int] = Counter()
         # Counted by whoever accepts connections.
@@ -101,6 +105,8 @@ class App:
             reply = self._serve_file(request, now)
         elif path.startswith(MATON_PREFIX):
             reply = self._pass_maton(request, path[len(MATON_PREFIX) :], now)
+        elif path.startswith(f"{PLATFORM_PREFIX}/"):
+            reply = self._answer_platform(request, path[len(PLATFORM_PREFIX) :], now)
         else:
             refusal = self._check_key(request)
             reply = self._answer(request, path, self._base, now, refusal)
@@ -164,6 +170,16 @@ class App:
         if request.method != "GET":
             return wire.json_reply(405, b'{"error":"Method Not Allowed"}', ("allow", "GET"))
         return self._maton.list_connections(request)
+
+    def _answer_platform(self, request: Request, path: str, now: float) -> Reply:
+        refusal = self._check_key(request)
+        reply = self._under_fault(
+            self._faults.pick(self._platform.verb_of(path)),
+            lambda: refusal or self._platform.answer(request, path, now),
+            _NO_JOB_ID,
+            now,
+        )
+        return self._platform.in_own_form(reply)
 
     def _check_key(self, request: Request) -> Reply | None:
         credential = request.headers.get("authorization", "")

@@ -46,7 +46,9 @@ FaultKind = Literal[
     "giant",
     "bomb",
 ]
-Verb = Literal["submit", "status", "result", "cancel", "file", "connections", "any"]
+Verb = Literal[
+    "submit", "status", "result", "cancel", "file", "connections", "history", "prices", "any"
+]
 Advertised = Literal["own", "fal", "foreign", "http", "userinfo", "port"]
 
 # Kinds whose natural place is in front of the work: the request changes nothing.
@@ -200,6 +202,13 @@ class Scenario:
         stores_io: Payload storage is on unless a request turns it off.
         result_life_s: Life of a result after completion, in seconds. Default:
             30 days with storage, 1 hour without, 6 minutes from 10,000 bytes.
+        history_delay_s: How long after its end, or after its sending while it has
+            not ended, a request appears in the Platform API's history, in seconds.
+        history_lists_queued: The history lists requests that have not ended.
+        history_stores_payloads: The history has the inputs and outputs of
+            requests that had storage on.
+        unpriced: An endpoint without a price is left out of the answer, or makes
+            the whole call 404.
         faults: What goes wrong, in order of precedence.
     """
 
@@ -247,6 +256,10 @@ class Scenario:
     max_queue_length: int | None = field(default=None, validator=_optional_at_least_0)
     stores_io: bool = True
     result_life_s: float | None = field(default=None, validator=_optional_at_least_0)
+    history_delay_s: float = field(default=0.0, validator=_at_least_0)
+    history_lists_queued: bool = False
+    history_stores_payloads: bool = True
+    unpriced: Literal["absent", "not_found"] = "absent"
     faults: tuple[Fault, ...] = field(default=(), converter=tuple)
 
     def __attrs_post_init__(self) -> None:

@@ -27,6 +27,7 @@ from falq.emulator.maton import PREFIX as MATON_PREFIX
 from falq.emulator.messages import Request
 from falq.emulator.models import find_model as find_known_model
 from falq.emulator.models.base import Model
+from falq.emulator.platform import PREFIX as PLATFORM_PREFIX
 from falq.emulator.routes import App
 from falq.emulator.scenario import Scenario
 from falq.emulator.statistics import Statistics
@@ -169,7 +170,14 @@ class Emulator:
     def gateway(self) -> Fal:
         """The gateway value for a session that runs against it."""
         url = self.url
-        return Fal(key=self.key, queue_url=url, run_url=url, rest_url=url, cdn_url=url, api_url=url)
+        return Fal(
+            key=self.key,
+            queue_url=url,
+            run_url=url,
+            rest_url=url,
+            cdn_url=url,
+            api_url=f"{url}{PLATFORM_PREFIX}",
+        )
 
     @property
     def maton(self) -> Maton:
