@@ -89,8 +89,8 @@ def dump_json(value: Any, *, indent: int | None = None) -> str:
         indent: Spaces for each level; None for one line.
 
     Example:
-        >>> print(dump_json({"text": "caf\u00e9 \u202e\x9b"}))
-        {"text": "café \\u202e\\u009b"}
+        >>> print(dump_json({"text": "\x9b"}))
+        {"text": "\u009b"}
     """
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
     text = json.dumps(value, indent=indent, ensure_ascii=encoding != "utf8", default=str)

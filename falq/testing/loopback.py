@@ -42,6 +42,7 @@ class LoopbackEmulator:
 
     Example:
         >>> import asyncio, falq
+        >>> from falq.testing import LoopbackEmulator, VirtualTimeLoop
         >>> async def main():
         ...     emulator = LoopbackEmulator()
         ...     async with falq.Session(
