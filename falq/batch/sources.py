@@ -1,0 +1,229 @@
+"""Where a manifest comes from: a file, standard input, or items of a program.
+
+Owns opening, telling the format, and reading twice: once to check and once to
+run. A file is opened again. What can be read only once (standard input, a
+pipe) is copied to a temporary file if it is read first to be checked, and
+streamed if not. It never looks into a line, but for the first byte of one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, get_args
+
+from falq.batch import rows
+from falq.batch.parquet import read_parquet
+from falq.batch.rows import Drafts, Format
+from falq.errors import ArgumentError
+from falq.text import printable
+
+STDIN_NAME = "-"
+
+_FORMATS: Mapping[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "text",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+class Source(Protocol):
+    """Something that drafts can be read from.
+
+    Attributes:
+        folder: Where relative paths in its rows start.
+    """
+
+    folder: Path
+
+    def drafts(self, *, keep: bool) -> Drafts:
+        """Yield the drafts from the start.
+
+        Args:
+            keep: Whether they will be read once more.
+
+        Raises:
+            ArgumentError: It cannot be read, or not a second time.
+            ConfigError: A package is missing.
+        """
+        ...
+
+
+class FileSource:
+    """A file with a name, which may be a pipe."""
+
+    def __init__(self, path: Path, *, format: Format | None) -> None:  # noqa: A002  the option's name
+        self.folder = path.absolute().parent
+        self._path = path
+        self._format = format or _format_of(path)
+        self._pipe: StreamSource | None = None
+
+    def drafts(self, *, keep: bool) -> Drafts:
+        """Yield the drafts from the start; see `Source`."""
+        try:
+            if self._pipe is None and not stat.S_ISREG(self._path.stat().st_mode):
+                pipe = self._path.open("rb")
+                weakref.finalize(self, pipe.close)
+                self._pipe = StreamSource(pipe, format=self._format)
+                self._pipe.folder = self.folder
+            if self._pipe is not None:
+                yield from self._pipe.drafts(keep=keep)
+                return
+            with self._path.open("rb") as stream:
+                yield from _read(stream, self._format)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ArgumentError(
+                f"cannot read the manifest {printable(str(self._path), limit=200)}: {reason}",
+                argument="manifest",
+            ) from None
+
+
+class StreamSource:
+    """A stream that can be read once, such as standard input."""
+
+    def __init__(self, stream: BinaryIO | None, *, format: Format | None) -> None:  # noqa: A002  the option's name
+        self.folder = Path.cwd()
+        self._stream = stream
+        self._format = format
+        self._spool: BinaryIO | None = None
+        self._is_spent = False
+
+    def drafts(self, *, keep: bool) -> Drafts:
+        """Yield the drafts from the start; see `Source`."""
+        if self._spool is None:
+            if self._is_spent:
+                raise ArgumentError(
+                    "standard input was read to its end already; check before you run, or give a "
+                    "file",
+                    argument="manifest",
+                )
+            self._is_spent = True
+            stream = sys.stdin.buffer if self._stream is None else self._stream
+            if not keep and self._format != "parquet":
+                yield from _read(stream, self._format)
+                return
+            self._spool = _spooled(stream)
+            weakref.finalize(self, self._spool.close)
+        self._spool.seek(0)
+        yield from _read(self._spool, self._format)
+        if not keep:
+            self._spool.close()
+            self._spool = None
+
+
+class ItemSource:
+    """Items of a program: mappings as in JSON lines, or text as prompts."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.folder = Path.cwd()
+        self._items = items
+        self._is_spent = False
+
+    def drafts(self, *, keep: bool) -> Drafts:
+        """Yield the drafts from the start; see `Source`."""
+        is_once = isinstance(self._items, Iterator)
+        if is_once and (keep or self._is_spent):
+            raise ArgumentError(
+                "the items come from an iterator, which can be read once: pass a list to have "
+                "all rows checked first, or run without the check",
+                argument="manifest",
+            )
+        self._is_spent = True
+        yield from rows.read_items(self._items)
+
+
+def open_source(
+    manifest: str | Path | Iterable[Any],
+    *,
+    format: Format | None = None,  # noqa: A002  the option's name
+    stdin: BinaryIO | None = None,
+) -> Source:
+    """Return the source that `manifest` names; nothing is opened yet.
+
+    Args:
+        manifest: A path, `-` for standard input, or items.
+        format: How to read it; None goes by the ending of the name, and for
+            standard input by the first byte that is not blank: `{` is JSON
+            lines, anything else plain text.
+        stdin: Stands for standard input.
+
+    Raises:
+        ArgumentError: There is no such format, or the ending tells none.
+    """
+    if format is not None and format not in get_args(Format):
+        known = ", ".join(get_args(Format))
+        raise ArgumentError(
+            f"format {printable(repr(format), limit=40)} is unknown; there are {known}",
+            argument="format",
+        )
+    if isinstance(manifest, str) and manifest == STDIN_NAME:
+        return StreamSource(stdin, format=format)
+    if isinstance(manifest, str | Path):
+        return FileSource(Path(manifest), format=format)
+    return ItemSource(manifest)
+
+
+def _format_of(path: Path) -> Format:
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(sorted(_FORMATS))
+        raise ArgumentError(
+            f"{printable(path.name, limit=120)} does not end in one of {known}; "
+            "say how to read it with --format",
+            argument="format",
+        ) from None
+
+
+def _spooled(stream: BinaryIO) -> BinaryIO:
+    # It stays open between two readings, and is gone when it is closed.
+    spool = tempfile.TemporaryFile()  # noqa: SIM115  outlives this function
+    shutil.copyfileobj(stream, spool)
+    return spool
+
+
+def _read(stream: BinaryIO, form: Format | None) -> Drafts:
+    if form is None:
+        start = _Start(stream)
+        return rows.read_jsonl(start) if start.holds_objects() else rows.read_text(start)
+    match form:
+        case "jsonl":
+            return rows.read_jsonl(stream)
+        case "text":
+            return rows.read_text(stream)
+        case "csv":
+            return rows.read_table(stream, delimiter=",")
+        case "tsv":
+            return rows.read_table(stream, delimiter="\t")
+        case "parquet":
+            return read_parquet(stream)
+
+
+class _Start:
+    """A stream whose first lines were looked at and are read again."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._looked_at: list[bytes] = []
+
+    def holds_objects(self) -> bool:
+        for line in iter(lambda: self._stream.readline(rows.LONGEST_LINE_BYTES), b""):
+            self._looked_at.insert(0, line)
+            text = line.removeprefix(b"\xef\xbb\xbf").lstrip()
+            if text:
+                return text.startswith(b"{")
+        return False
+
+    def readline(self, limit: int, /) -> bytes:
+        return self._looked_at.pop() if self._looked_at else self._stream.readline(limit)

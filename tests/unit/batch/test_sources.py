@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import gc
+import io
+import os
+import threading
+
+import pytest
+
+from falq.batch.manifest import Manifest
+from falq.batch.sources import open_source
+from falq.errors import ArgumentError
+
+OBJECTS = b'\n{"prompt": "a cat"}\n{"prompt": "a dog"}\n'
+PROMPTS = ["a cat", "a dog"]
+
+
+def prompts(drafts):
+    return [draft.arguments["prompt"] for draft in drafts]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("rows.jsonl", OBJECTS),
+        ("rows.NDJSON", OBJECTS),
+        ("rows.csv", b"prompt\na cat\na dog\n"),
+        ("rows.tsv", b"prompt\tn\na cat\t1\na dog\t2\n"),
+        ("rows.txt", b"a cat\na dog\n"),
+    ],
+)
+def test_the_ending_tells_the_format_and_a_file_can_be_read_twice(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    source = open_source(tmp_path / name)
+    assert source.folder == tmp_path
+    assert prompts(source.drafts(keep=True)) == PROMPTS
+    assert prompts(source.drafts(keep=False)) == PROMPTS
+
+
+def test_a_format_that_is_given_goes_before_the_ending(tmp_path):
+    (tmp_path / "rows.csv").write_bytes(OBJECTS)
+    assert prompts(open_source(str(tmp_path / "rows.csv"), format="jsonl").drafts(keep=False)) == (
+        PROMPTS
+    )
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows", "rows.xlsx"])
+def test_an_ending_that_tells_no_format_is_refused(name):
+    with pytest.raises(ArgumentError, match="--format") as caught:
+        open_source(name)
+    assert caught.value.argument == "format"
+
+
+def test_a_format_that_there_is_not_is_refused():
+    with pytest.raises(ArgumentError, match="jsonl, csv"):
+        open_source("rows.csv", format="xml")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (OBJECTS, PROMPTS),
+        (b'\xef\xbb\xbf{"prompt": "a cat"}', ["a cat"]),
+        (b"\n\na cat\n{a dog}\n", ["a cat", "{a dog}"]),
+        (b"", []),
+        (b"\n\n", []),
+    ],
+)
+def test_standard_input_tells_its_format_by_its_first_byte(data, found):
+    assert prompts(open_source("-", stdin=io.BytesIO(data)).drafts(keep=False)) == found
+
+
+def test_standard_input_that_is_checked_first_can_be_read_again():
+    source = open_source("-", stdin=io.BytesIO(OBJECTS))
+    assert prompts(source.drafts(keep=True)) == PROMPTS
+    assert prompts(source.drafts(keep=True)) == PROMPTS
+    assert prompts(source.drafts(keep=False)) == PROMPTS
+    with pytest.raises(ArgumentError, match="already"):
+        list(source.drafts(keep=False))
+
+
+def test_standard_input_that_is_not_checked_is_streamed_line_by_line():
+    stdin = io.BytesIO(OBJECTS)
+    drafts = open_source("-", stdin=stdin, format="jsonl").drafts(keep=False)
+    next(drafts)
+    assert stdin.tell() < len(OBJECTS)
+
+
+def test_lines_of_standard_input_are_counted_from_its_start():
+    drafts = open_source("-", stdin=io.BytesIO(OBJECTS)).drafts(keep=False)
+    assert [draft.line for draft in drafts] == [2, 3]
+
+
+def test_a_spool_that_is_left_behind_is_closed():
+    source = open_source("-", stdin=io.BytesIO(OBJECTS))
+    next(source.drafts(keep=True))
+    del source
+    gc.collect()
+
+
+def test_a_named_pipe_can_be_checked_and_then_read(tmp_path):
+    pipe = tmp_path / "rows.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(OBJECTS,))
+    writer.start()
+    manifest = Manifest(pipe, endpoint="fal-ai/flux")
+    assert manifest.check().count == 2
+    writer.join()
+    assert [row.arguments["prompt"] for row in manifest.rows()] == PROMPTS
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "folder.csv"])
+def test_a_manifest_that_cannot_be_opened_is_named(tmp_path, name):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ArgumentError, match=name) as caught:
+        list(open_source(tmp_path / name).drafts(keep=False))
+    assert caught.value.argument == "manifest"
+
+
+def test_an_iterator_can_be_run_but_not_checked_first():
+    with pytest.raises(ArgumentError, match="list"):
+        list(open_source(iter(PROMPTS)).drafts(keep=True))
+    source = open_source(iter(PROMPTS))
+    assert prompts(source.drafts(keep=False)) == PROMPTS
+    with pytest.raises(ArgumentError, match="once"):
+        list(source.drafts(keep=False))
