@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from multidict import CIMultiDict
 
-from falq._core.messages import Call, CallLimits, CallTimeouts, Reply
+from falq._core.messages import Call, CallLimits, CallTimeouts, Reply, Verb
 from falq._transport.base import root_of
 from falq.emulator import App, Request, Scenario, Statistics
 from falq.emulator import Reply as Answer
@@ -141,6 +141,8 @@ class LoopbackTransport:
     async def _travel(self, call: Call, answer: Answer) -> Reply:
         how = answer.transmission
         limit_s = self._timeouts.for_verb(call.verb)
+        if call.verb is not Verb.SUBMIT:
+            limit_s = min(limit_s, self._timeouts.read_s)
         before_s = self._latency_s + how.delay_s
         if how.manner == "stall" or before_s > limit_s:
             await asyncio.sleep(limit_s)

@@ -113,8 +113,9 @@ class Life:
                 asyncio.get_running_loop().call_later(delay_s, caller.cancel)
             await asyncio.wait(callers, timeout=self.leaves_at)
             if self.leaves_at is None:
-                # Until the last cancel is answered or given up.
-                await asyncio.sleep(200)
+                # Until the last cancel is answered or given up, and the jobs that nobody
+                # awaits any more are found to have ended, however many checks stall.
+                await asyncio.sleep(900)
                 self.after = session.statistics()
             left_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - left_at <= 5.01
