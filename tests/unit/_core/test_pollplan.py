@@ -382,3 +382,55 @@ def test_whatever_the_load_time_moves_and_every_job_is_found(start, jobs, per_s,
 def test_settings_that_make_no_sense_are_refused(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         PollSettings(**setting)
+
+
+def _first_wait(plan: PollPlan, name: str, now: float) -> float:
+    return plan.add(name, line="acme/a", now=now, draw=0.999999).interval_s
+
+
+def test_the_tenth_job_of_an_unknown_endpoint_is_checked_early_and_only_that_one():
+    plan = PollPlan(PollSettings())
+    waits = [_first_wait(plan, f"job {n}", 0.0) for n in range(12)]
+    assert waits == pytest.approx([0.5] * 9 + [0.5 / 16] + [0.5] * 2, rel=1e-5)
+
+
+def test_jobs_that_end_at_once_bring_the_first_check_of_the_next_down_to_nothing():
+    plan, now, waits = PollPlan(PollSettings()), 0.0, []
+    for n in range(12):
+        waits.append(_first_wait(plan, f"job {n}", now))
+        now += waits[-1]
+        plan.record_status(_one_due(plan, now), Completed(), now=now, draw=0.0)
+    assert waits == sorted(waits, reverse=True)
+    assert waits[1] == pytest.approx(0.25, rel=1e-5)
+    assert waits[-1] == 0.0
+
+
+def test_jobs_that_last_bring_the_first_check_of_the_next_back_to_its_place():
+    plan, now = PollPlan(PollSettings()), 0.0
+    for n in range(12):
+        now += _first_wait(plan, f"quick {n}", now)
+        plan.record_status(_one_due(plan, now), Completed(), now=now, draw=0.0)
+    waits = []
+    for n in range(8):
+        waits.append(_first_wait(plan, f"slow {n}", now))
+        now += waits[-1]
+        watch = _one_due(plan, now)
+        plan.record_status(watch, InProgress(), now=now, draw=0.0)
+        plan.remove(watch.job)
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(0.5, rel=1e-5)
+
+
+def test_the_soonest_instant_is_that_of_the_next_due_job():
+    plan = PollPlan(PollSettings())
+    assert plan.soonest() == float("inf")
+    plan.add("job", line="acme/a", now=3.0, draw=0.999999)
+    assert plan.soonest() == pytest.approx(3.5, rel=1e-5)
+
+
+def test_while_somebody_waits_for_the_budget_any_instant_may_be_the_soonest():
+    plan = PollPlan(PollSettings(queued_per_s=1.0))
+    for n in range(5):
+        plan.add(n, line="acme/a", now=0.0, draw=0.0)
+    assert plan.take_due(1.0, 99)
+    assert plan.soonest() == float("-inf")
