@@ -392,8 +392,9 @@ class PollPlan:
         waiting = self._lines.get(line)
         if waiting is None:
             return
+        fresh_s = self._first_s.get(line, self.settings.initial_s)
         for watch in itertools.islice(waiting.values(), 2):
-            is_fresh = now - watch.checked_at < self.settings.initial_s
+            is_fresh = now - watch.checked_at < fresh_s
             if not watch.ticket or is_fresh:
                 continue
             if watch.keeps_pace:

@@ -10,10 +10,11 @@ Rules:
     2. A submit travels on a fresh connection or one that idled for less than
        two seconds: a server that closes an idle connection at that moment would
        otherwise turn a job that was never made into an unknown one.
-    3. "Not sent" is what aiohttp's tracing proves: the signal for sent headers
-       did not fire.
+    3. "Not sent" is what is certain: nothing was handed to a connection, or, in
+       a client session, aiohttp's tracing did not tell of sent headers.
     4. A body is read up to its limit, after unpacking.
-    5. Calls that may be repeated take the short way of `exchange`.
+    5. Calls of the queue take the short way of `exchange` where aiohttp allows
+       it, all others that of a client session.
 """
 
 from __future__ import annotations
@@ -30,14 +31,13 @@ from yarl import URL
 from falq._core.messages import Call, CallLimits, CallTimeouts, Origin, Reply, Verb
 from falq._transport.base import root_of
 from falq._transport.bodies import FAILURES, map_failure, read_body
-from falq._transport.exchange import ReadPool, is_supported
+from falq._transport.exchange import ExchangePool, is_supported
 from falq._version import __version__
 from falq.errors import ConnectError
 from falq.gateways import Gateway
 
 SUBMIT_KEEPALIVE_S = 2.0
 READ_KEEPALIVE_S = 30.0
-_REPEATABLE = frozenset({Verb.STATUS, Verb.RESULT, Verb.CANCEL})
 
 
 class AioTransport:
@@ -48,8 +48,8 @@ class AioTransport:
         timeouts: How long a call may take.
         limits: How large a body may be.
         ssl_context: Whom to trust, instead of the system's authorities.
-        has_lean_reads: Whether reads and cancels use `exchange`; None if the
-            installed aiohttp supports it.
+        is_lean: Whether calls of the queue use `exchange`; None if the installed
+            aiohttp supports it.
     """
 
     def __init__(
@@ -59,50 +59,63 @@ class AioTransport:
         timeouts: CallTimeouts,
         limits: CallLimits,
         ssl_context: ssl.SSLContext | None = None,
-        has_lean_reads: bool | None = None,
+        is_lean: bool | None = None,
     ) -> None:
-        self._has_lean_reads = is_supported() if has_lean_reads is None else has_lean_reads
         self._gateway = gateway
         self._timeouts = timeouts
         self._limits = limits
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
-        self._submits: aiohttp.ClientSession | None = None
-        self._others: aiohttp.ClientSession | None = None
-        self._reads: ReadPool | None = None
+        self._is_lean = is_supported() if is_lean is None else is_lean
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._limits_of: dict[Verb, aiohttp.ClientTimeout] = {}
+        self._pools: dict[bool, aiohttp.ClientSession] = {}
+        self._exchanges: dict[bool, ExchangePool] = {}
 
     async def open(self) -> None:
-        """Make the two connection pools; nothing is sent yet."""
+        """Make the connection pools; nothing is sent yet."""
         self._headers = CIMultiDict(
             {"Accept": "application/json", "User-Agent": f"falq/{__version__}"}
         )
         # Last, so that nothing before it can put it elsewhere.
         self._headers.update(self._gateway.auth_headers())
-        self._limits_of = {
-            verb: aiohttp.ClientTimeout(
-                total=self._timeouts.for_verb(verb),
-                sock_connect=self._timeouts.connect_s,
-                # A submit's answer may take all of its time: giving up on one early
-                # would make an unknown job of it.
-                sock_read=None if verb is Verb.SUBMIT else self._timeouts.read_s,
-            )
-            for verb in Verb
-        }
+        self._limits_of = {verb: self._limit_of(verb) for verb in Verb}
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(_record_sent)
-        self._submits = self._pool(SUBMIT_KEEPALIVE_S, [tracing])
-        self._others = self._pool(READ_KEEPALIVE_S, [])
-        if self._has_lean_reads:
-            self._reads = ReadPool(
-                self._gateway.queue_root,
-                self._headers,
-                ssl_context=self._ssl,
-                connect_s=self._timeouts.connect_s,
-                read_s=self._timeouts.read_s,
-                keepalive_s=READ_KEEPALIVE_S,
-                limits=self._limits,
-            )
+        self._pools = {
+            True: self._pool(SUBMIT_KEEPALIVE_S, [tracing]),
+            False: self._pool(READ_KEEPALIVE_S, []),
+        }
+        if self._is_lean:
+            self._exchanges = {
+                True: self._exchange(SUBMIT_KEEPALIVE_S, read_s=None, may_repeat=False),
+                False: self._exchange(
+                    READ_KEEPALIVE_S, read_s=self._timeouts.read_s, may_repeat=True
+                ),
+            }
+
+    def _limit_of(self, verb: Verb) -> aiohttp.ClientTimeout:
+        # A submit's answer may take all of its time: giving up on one early would
+        # make an unknown job of it.
+        read_s = None if verb is Verb.SUBMIT else self._timeouts.read_s
+        return aiohttp.ClientTimeout(
+            total=self._timeouts.for_verb(verb),
+            sock_connect=self._timeouts.connect_s,
+            sock_read=read_s,
+        )
+
+    def _exchange(
+        self, keepalive_s: float, *, read_s: float | None, may_repeat: bool
+    ) -> ExchangePool:
+        return ExchangePool(
+            self._gateway.queue_root,
+            self._headers,
+            ssl_context=self._ssl,
+            connect_s=self._timeouts.connect_s,
+            read_s=read_s,
+            keepalive_s=keepalive_s,
+            limits=self._limits,
+            may_repeat=may_repeat,
+        )
 
     def _pool(
         self, keepalive_s: float, tracing: list[aiohttp.TraceConfig]
@@ -121,15 +134,14 @@ class AioTransport:
 
     async def send(self, call: Call) -> Reply:
         """Carry one call; see `Transport.send`."""
-        if self._submits is None or self._others is None:
+        if not self._pools:
             raise ConnectError("the transport is not open; open the session first")
-        is_read = call.verb in _REPEATABLE and call.origin is Origin.QUEUE
-        if self._reads is not None and is_read:
-            reply = await self._reads.send(call, total_s=self._timeouts.for_verb(call.verb))
-        elif call.verb is Verb.SUBMIT:
-            reply = await self._request(self._submits, call)
+        is_submit = call.verb is Verb.SUBMIT
+        if self._exchanges and call.origin is Origin.QUEUE:
+            exchange = self._exchanges[is_submit]
+            reply = await exchange.send(call, total_s=self._timeouts.for_verb(call.verb))
         else:
-            reply = await self._request(self._others, call)
+            reply = await self._request(self._pools[is_submit], call)
         if reply.status_code >= 400:
             return evolve(reply, body=self._without_key(reply.body))
         return reply
@@ -181,11 +193,10 @@ class AioTransport:
 
     async def aclose(self) -> None:
         """Close all pools; safe to call twice."""
-        for pool in (self._submits, self._others):
-            if pool is not None:
-                await pool.close()
-        if self._reads is not None:
-            await self._reads.aclose()
+        for pool in self._pools.values():
+            await pool.close()
+        for exchange in self._exchanges.values():
+            await exchange.aclose()
 
 
 async def _record_sent(

@@ -1,14 +1,21 @@
-"""Reads and cancels on pooled connections, with as little per call as can be.
+"""Exchanges on pooled connections, with as little per call as can be.
 
-Owns a pool of aiohttp's connections for calls that may be repeated. A client
-session does much for each request that these never need: cookies, redirects,
-default headers, a request and a response object. Checks are what falq makes
-most of, so they use the layer below: aiohttp's connector, which makes, keeps
-and secures connections, and its response parser. Submits never come here.
+Owns a pool of aiohttp's connections to one origin. A client session does much
+for each request that falq's calls never need: cookies, redirects, default
+headers, a request and a response object. Calls are what falq makes most of, so
+they use the layer below: aiohttp's connector, which makes, keeps and secures
+connections, and its response parser.
 
 That layer is public but not documented, so it is looked at first
-(`is_supported`): with an aiohttp that has changed it, these calls go through a
-client session as well.
+(`is_supported`): with an aiohttp that has changed it, all calls go through a
+client session.
+
+Rules:
+    1. "Not sent" is certain here: it holds until the request is handed to the
+       connection, and no longer.
+    2. Only a call that may be repeated is sent again, once, when the server
+       closed its connection before it answered.
+    3. A connection that was not read to the end of its answer is closed.
 """
 
 from __future__ import annotations
@@ -26,7 +33,7 @@ from yarl import URL
 
 from falq._core.messages import Call, CallLimits, Reply
 from falq._transport.bodies import FAILURES, map_failure, read_body
-from falq.errors import FalqError
+from falq.errors import ArgumentError, FalqError
 
 _SWITCHING_PROTOCOLS = 101
 
@@ -47,17 +54,28 @@ def is_supported() -> bool:
     )
 
 
-class ReadPool:
-    """Connections to one origin for calls that may be repeated.
+class _Progress:
+    """How far one attempt of a call came."""
+
+    __slots__ = ("was_sent",)
+
+    def __init__(self) -> None:
+        self.was_sent = False
+
+
+class ExchangePool:
+    """Connections to one origin.
 
     Args:
         root: Address below which the calls' targets lie.
         headers: Headers of every call, the key among them.
         ssl_context: Whom to trust; True for the system's authorities.
         connect_s: Seconds to make a connection.
-        read_s: Seconds between two pieces of an answer.
+        read_s: Seconds between two pieces of an answer; None for no limit but
+            the call's own.
         keepalive_s: Seconds that an idle connection is kept.
         limits: How large a body may be.
+        may_repeat: Whether its calls may be sent again when a connection breaks.
     """
 
     def __init__(
@@ -67,56 +85,59 @@ class ReadPool:
         *,
         ssl_context: ssl.SSLContext | bool,
         connect_s: float,
-        read_s: float,
+        read_s: float | None,
         keepalive_s: float,
         limits: CallLimits,
+        may_repeat: bool,
     ) -> None:
         url = URL(root, encoded=True)
         self._path = url.raw_path.rstrip("/")
         self._limits = limits
         self._read_s = read_s
-        self._timeout = aiohttp.ClientTimeout(connect=connect_s, sock_connect=connect_s)
+        self._tries = 2 if may_repeat else 1
+        self._loop = asyncio.get_running_loop()
+        self._connect_s = connect_s
+        self._usual_timeout = aiohttp.ClientTimeout(connect=connect_s)
         self._connector = aiohttp.TCPConnector(
             limit=0, ssl=ssl_context, keepalive_timeout=keepalive_s, ttl_dns_cache=60
         )
         # Never sent: it tells the connector where to connect and whom to trust.
-        self._where = aiohttp.ClientRequest(
-            "GET", url, loop=asyncio.get_running_loop(), ssl=ssl_context
-        )
-        lines = {"Host": self._where.headers["Host"], "Accept-Encoding": "gzip, deflate"}
-        # `str` reveals a masked value: the only place where the key becomes bytes.
-        head = [f"{name}: {value!s}" for name, value in (lines | dict(headers)).items()]
-        self._head = _Wire(("\r\n".join(head) + "\r\n\r\n").encode("ascii"))
+        self._where = aiohttp.ClientRequest("GET", url, loop=self._loop, ssl=ssl_context)
+        always = {"Host": self._where.headers["Host"], "Accept-Encoding": "gzip, deflate"}
+        self._always = _Wire(_write_headers(always | dict(headers)) + b"\r\n")
 
     async def send(self, call: Call, *, total_s: float) -> Reply:
         """Carry one call and return the reply, at least its head.
 
         Args:
-            call: One without a body that may be repeated.
+            call: What to send.
             total_s: Seconds that it may take altogether.
 
         Raises:
+            ArgumentError: A header holds a line break; nothing was sent.
             TransportError: No head of a reply came.
         """
-        failure: BaseException
-        deadline = asyncio.get_running_loop().time() + total_s
-        try:
+        request = self._request(call)
+        progress = _Progress()
+        deadline = self._loop.time() + total_s
+        failure: BaseException | None = None
+        for attempt in range(1, self._tries + 1):
             try:
-                return await self._exchange(call, deadline)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if isinstance(error, aiohttp.ClientConnectorError):
-                    raise
-            # The server closed an idle connection in this moment; as aiohttp
-            # does, such a call is sent once more.
-            return await self._exchange(call, deadline)
-        except FAILURES as error:
-            failure = error
-        raise map_failure(failure, was_sent=True)
+                return await self._exchange(call, request, deadline, progress)
+            except FAILURES as error:
+                failure = error
+                if attempt == self._tries or not _is_closed_idle(error):
+                    break
+        raise map_failure(failure or TimeoutError(), was_sent=progress.was_sent)
 
-    async def _exchange(self, call: Call, deadline: float) -> Reply:
-        connection = await self._connector.connect(self._where, [], self._timeout)
+    async def _exchange(
+        self, call: Call, request: _Wire, deadline: float, progress: _Progress
+    ) -> Reply:
+        connection = await self._connector.connect(
+            self._where, [], self._connect_timeout(deadline - self._loop.time())
+        )
         try:
-            message, payload = await self._ask(call, connection, deadline)
+            message, payload = await self._ask(request, connection, deadline, progress)
             body, fault = await self._listen(call, connection, message, payload, deadline)
         except BaseException:
             connection.close()
@@ -127,16 +148,26 @@ class ReadPool:
             connection.close()
         return Reply(message.code, message.headers, body, fault)
 
-    async def _ask(self, call: Call, connection: Connection, deadline: float) -> tuple[Any, Any]:
+    def _connect_timeout(self, left_s: float) -> aiohttp.ClientTimeout:
+        if left_s >= self._connect_s:
+            return self._usual_timeout
+        return aiohttp.ClientTimeout(connect=max(left_s, 0.001))
+
+    async def _ask(
+        self, request: _Wire, connection: Connection, deadline: float, progress: _Progress
+    ) -> tuple[Any, Any]:
         """Send the request; return the head of the reply and the stream of its body."""
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True)
-        transport.write(self._request(call))
-        loop = asyncio.get_running_loop()
+        progress.was_sent = True
+        transport.write(request.data)
+        limit = deadline
+        if self._read_s is not None:
+            limit = min(deadline, self._loop.time() + self._read_s)
         # One timer for the head. Most bodies come with it and need none.
-        async with asyncio.timeout_at(min(deadline, loop.time() + self._read_s)):
+        async with asyncio.timeout_at(limit):
             message, payload = await protocol.read()
             while message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
                 message, payload = await protocol.read()
@@ -162,18 +193,37 @@ class ReadPool:
             failure: BaseException = error
         return b"", map_failure(failure, was_sent=True)
 
-    def _request(self, call: Call) -> bytes:
-        length = "" if call.method == "GET" else "Content-Length: 0\r\n"
-        line = f"{call.method} {self._path}{call.target} HTTP/1.1\r\n{length}"
-        return line.encode("ascii") + self._head.data
+    def _request(self, call: Call) -> _Wire:
+        body = call.body or b""
+        line = f"{call.method} {self._path}{call.target} HTTP/1.1\r\n"
+        if call.method != "GET":
+            line += f"Content-Length: {len(body)}\r\n"
+        own = line.encode("ascii") + _write_headers(call.headers)
+        return _Wire(own + self._always.data + body)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._connector.close()
 
 
+def _write_headers(headers: Mapping[str, str]) -> bytes:
+    """Return header lines; `str` reveals a masked value, nowhere else but on the wire."""
+    lines = [f"{name}: {value!s}" for name, value in headers.items()]
+    text = "\r\n".join([*lines, ""])
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+        raise ArgumentError("a header holds a line break; nothing was sent", argument="headers")
+    return text.encode("ascii")
+
+
+def _is_closed_idle(error: BaseException) -> bool:
+    """Return whether the server may have closed an idle connection in this moment."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+
+
 class _Wire:
-    """Bytes with the key in them, which no repr shows."""
+    """Bytes with the key in them, which no repr shows, nor a traceback with its locals."""
 
     __slots__ = ("data",)
 

@@ -27,13 +27,13 @@ def a_status():
 
 
 @contextlib.asynccontextmanager
-async def transport_to(url, *, ssl_context=None, has_lean_reads=None, **timeouts):
+async def transport_to(url, *, ssl_context=None, is_lean=None, **timeouts):
     carrier = AioTransport(
         falq.Fal(key=KEY, queue_url=url),
         timeouts=CallTimeouts(**(QUICK | timeouts)),
         limits=CallLimits(),
         ssl_context=ssl_context,
-        has_lean_reads=has_lean_reads,
+        is_lean=is_lean,
     )
     await carrier.open()
     try:
@@ -227,7 +227,8 @@ def after_a_request(misbehave):
 
 
 WAYS = {
-    "submit": (a_submit(), None),
+    "submit": (a_submit(), True),
+    "submit_through_a_client_session": (a_submit(), False),
     "status": (a_status(), True),
     "status_through_a_client_session": (a_status(), False),
 }
@@ -236,11 +237,11 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("misbehave", AFTER_SEND, ids=lambda one: one.__name__)
 async def test_whatever_breaks_after_the_request_counts_as_sent(raw_server, misbehave, way):
-    call, has_lean_reads = WAYS[way]
+    call, is_lean = WAYS[way]
     loop = asyncio.get_running_loop()
     async with raw_server(after_a_request(misbehave)) as server:
         started = loop.time()
-        error = await failure_of(server.url, call, has_lean_reads=has_lean_reads)
+        error = await failure_of(server.url, call, is_lean=is_lean)
         assert error.request_sent
         assert loop.time() - started < QUICK["total_s"] + SLACK_S
         assert server.connections
@@ -313,11 +314,11 @@ async def trailers_without_end(connection):
 )
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_broken_body_keeps_the_head_of_its_reply(raw_server, misbehave, way):
-    call, has_lean_reads = WAYS[way]
+    call, is_lean = WAYS[way]
     loop = asyncio.get_running_loop()
     async with (
         raw_server(after_a_request(misbehave)) as server,
-        transport_to(server.url, has_lean_reads=has_lean_reads) as carrier,
+        transport_to(server.url, is_lean=is_lean) as carrier,
     ):
         started = loop.time()
         reply = await carrier.send(call)

@@ -117,13 +117,13 @@ async def test_a_gateway_without_a_key_is_refused_when_it_is_opened():
 async def test_the_pools_keep_no_cookies_trust_no_environment_and_know_no_limit():
     carrier = a_transport()
     await carrier.open()
-    for pool in (carrier._submits, carrier._others):
+    for pool in carrier._pools.values():
         assert isinstance(pool.cookie_jar, aiohttp.DummyCookieJar)
         assert not pool.trust_env
         assert pool.connector.limit == 0
         assert pool.auth is None
         assert "Authorization" not in pool.headers
-    assert carrier._reads._connector.limit == 0
+    assert [pool._connector.limit for pool in carrier._exchanges.values()] == [0, 0]
     await carrier.aclose()
 
 
@@ -131,7 +131,8 @@ async def test_the_key_is_in_no_repr_of_an_open_transport():
     carrier = a_transport(falq.Fal(key="id:top-secret"))
     await carrier.open()
     assert carrier._headers["Authorization"].encode() == b"Key id:top-secret"
-    assert "top-secret" not in f"{vars(carrier)!r} {carrier!r} {vars(carrier._reads)!r}"
+    pools = [vars(pool) for pool in carrier._exchanges.values()]
+    assert "top-secret" not in f"{vars(carrier)!r} {carrier!r} {pools!r}"
     await carrier.aclose()
 
 
