@@ -40,28 +40,29 @@ async def read_body(
         headers: Of its reply.
         limit: Bytes that it may have after unpacking.
     """
-    try:
-        length = headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) <= limit and "Content-Encoding" not in headers:
-            return await content.read(), None
-        return await _read_bounded(content, status_code, limit)
-    except FAILURES as error:
-        return b"", map_failure(error, was_sent=True)
-
-
-async def _read_bounded(
-    content: aiohttp.StreamReader, status_code: int, limit: int
-) -> tuple[bytes, FalqError | None]:
     pieces = bytearray()
-    async for piece in content.iter_chunked(_CHUNK_BYTES):
-        pieces += piece
-        if len(pieces) > limit:
-            return b"", ResponseTooLargeError(
-                f"the answer is larger than {limit} bytes; raise the limit in CallLimits "
-                "if that is right",
-                status_code=status_code,
-            )
+    length = headers.get("Content-Length", "")
+    is_bounded = length.isdecimal() and int(length) <= limit and "Content-Encoding" not in headers
+    try:
+        if is_bounded and content.is_eof():
+            # It came with the head, as most do.
+            return await content.read(), None
+        # Piece by piece: what came before a break may name a job that costs money.
+        async for piece in content.iter_any():
+            pieces += piece
+            if len(pieces) > limit:
+                return b"", _too_large(status_code, limit)
+    except FAILURES as error:
+        return bytes(pieces), map_failure(error, was_sent=True)
     return bytes(pieces), None
+
+
+def _too_large(status_code: int, limit: int) -> ResponseTooLargeError:
+    return ResponseTooLargeError(
+        f"the answer is larger than {limit} bytes; raise the limit in CallLimits "
+        "if that is right",
+        status_code=status_code,
+    )
 
 
 def map_failure(error: BaseException, *, was_sent: bool) -> TransportError:

@@ -10,8 +10,10 @@ import pytest
 
 import falq
 from falq._core.messages import Call, CallLimits, CallTimeouts, Verb
+from falq._core.submission import SubmitOutcome, classify_submit
 from falq._transport.aio import AioTransport
 from falq.emulator import Emulator, Fault, Scenario
+from falq.model import EndpointId
 
 KEY = "id:secret"
 QUICK = {"connect_s": 0.1, "read_s": 0.15, "total_s": 0.2, "submit_s": 0.2, "cancel_s": 0.2}
@@ -327,6 +329,32 @@ async def test_a_broken_body_keeps_the_head_of_its_reply(raw_server, misbehave, 
     assert reply.headers["X-Fal-Request-Id"] == "r1"
     assert isinstance(reply.fault, falq.TransportError)
     assert reply.fault.request_sent
+
+
+RECEIPT = b'{"status":"IN_QUEUE","request_id":"019f72e4-5e1e-7143-8a50-9d1f0f3c2b11","respon'
+CUT_RECEIPTS = {
+    "announced longer": b"Content-Length: 700\r\n\r\n" + RECEIPT,
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(RECEIPT), RECEIPT),
+    "until the close": b"\r\n" + RECEIPT,
+}
+
+
+@pytest.mark.parametrize("cut", CUT_RECEIPTS)
+@pytest.mark.parametrize("is_lean", [True, False])
+async def test_a_receipt_that_was_cut_still_names_its_job(raw_server, cut, is_lean):
+    async def send_a_piece(connection):
+        connection.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + CUT_RECEIPTS[cut]
+        )
+
+    async with (
+        raw_server(after_a_request(send_a_piece)) as server,
+        transport_to(server.url, is_lean=is_lean) as carrier,
+    ):
+        reply = await carrier.send(a_submit())
+    verdict = classify_submit(EndpointId.parse("acme/echo"), reply)
+    assert verdict.outcome is SubmitOutcome.ACCEPTED
+    assert verdict.ticket.request_id == "019f72e4-5e1e-7143-8a50-9d1f0f3c2b11"
 
 
 async def test_an_answer_that_was_given_up_leaves_no_connection_in_the_pool(raw_server):
