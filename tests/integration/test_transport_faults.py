@@ -343,9 +343,9 @@ CUT_RECEIPTS = {
 @pytest.mark.parametrize("is_lean", [True, False])
 async def test_a_receipt_that_was_cut_still_names_its_job(raw_server, cut, is_lean):
     async def send_a_piece(connection):
-        connection.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + CUT_RECEIPTS[cut]
-        )
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        connection.send(head + CUT_RECEIPTS[cut])
+        connection.writer.close()
 
     async with (
         raw_server(after_a_request(send_a_piece)) as server,
