@@ -131,7 +131,9 @@ def _slow(fault: Fault, scene: Scene) -> Reply:
     if fault.kind == "delay":
         transmission = Transmission(delay_s=fault.delay_s)
     else:
-        transmission = Transmission(manner="drip", pause_s=fault.delay_s)
+        transmission = Transmission(
+            manner="drip", pause_s=fault.delay_s, piece_bytes=fault.piece_bytes
+        )
     return evolve(_true_reply(scene), transmission=transmission)
 
 

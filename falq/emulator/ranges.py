@@ -12,17 +12,26 @@ from falq.emulator.messages import Reply, Request
 from falq.emulator.models.base import StoredFile
 
 
-def serve_range(file: StoredFile, request: Request) -> Reply:
-    """Return the reply to a GET of `file`: 200, 206 or 416."""
+def serve_range(
+    file: StoredFile, request: Request, *, version: int = 0, has_ranges: bool = True
+) -> Reply:
+    """Return the reply to a GET of `file`: 200, 206 or 416.
+
+    Args:
+        file: What is served.
+        request: The GET.
+        version: Changes the file's `ETag` and nothing else.
+        has_ranges: Whether `Range` is heeded at all.
+    """
     data = file.data
-    etag = f'"{blake2b(data, digest_size=8).hexdigest()}"'
+    etag = f'"{blake2b(data, digest_size=8, salt=version.to_bytes(8)).hexdigest()}"'
     headers = (
         ("content-type", file.content_type),
         ("accept-ranges", "bytes"),
         ("etag", etag),
     )
     wanted = request.headers.get("range")
-    if wanted is None or request.headers.get("if-range", etag) != etag:
+    if wanted is None or not has_ranges or request.headers.get("if-range", etag) != etag:
         return Reply(status_code=200, headers=headers, body=data)
     span = _read_span(wanted, len(data))
     if span is None:

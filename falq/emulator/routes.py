@@ -150,7 +150,12 @@ class App:
             file = self.files.read(request.path) if request.method == "GET" else None
             if file is None:
                 return wire.json_reply(404, wire.NOT_FOUND["detail"])
-            return serve_range(file, request)
+            return serve_range(
+                file,
+                request,
+                version=self._faults.calls["file"] if self.scenario.has_changing_files else 0,
+                has_ranges=self.scenario.has_file_ranges,
+            )
 
         return self._under_fault(self._faults.pick("file"), serve, _NO_JOB_ID, now)
 

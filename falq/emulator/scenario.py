@@ -73,7 +73,7 @@ class Fault:
     Attributes:
         kind: `reset`, `fin`: the connection is reset, or closed without an
             answer · `cut`: the answer ends `missing_bytes` short · `stall`: no
-            answer ever comes · `drip`: the body comes a byte each `delay_s` ·
+            answer ever comes · `drip`: the body comes `piece_bytes` each `delay_s` ·
             `delay`: the answer comes `delay_s` late · `rate_limited`: 429 ·
             `nginx`: an HTML error page without fal's headers · `json_error`: a
             JSON error with fal's headers · `truncated_json`, `html`,
@@ -96,6 +96,7 @@ class Fault:
         retry_after_form: How `Retry-After` is written: seconds, an HTTP date, or
             text that means nothing.
         delay_s: The wait of `delay`, and before each piece of `drip`, in seconds.
+        piece_bytes: Size of one piece of `drip`.
         lasting_s: Age of a job up to which `not_found` hides it, in seconds.
         missing_bytes: How much of the body a `cut` withholds. The announced
             length is never reached, even when the body is shorter.
@@ -125,6 +126,7 @@ class Fault:
         default="seconds", kw_only=True
     )
     delay_s: float = field(default=0.05, kw_only=True, validator=_at_least_0)
+    piece_bytes: int = field(default=1, kw_only=True, validator=validators.ge(1))
     lasting_s: float = field(default=1.0, kw_only=True, validator=_at_least_0)
     missing_bytes: int = field(default=10, kw_only=True, validator=validators.ge(1))
     location: str = field(default="https://elsewhere.example/", kw_only=True)
@@ -209,6 +211,8 @@ class Scenario:
             requests that had storage on.
         unpriced: An endpoint without a price is left out of the answer, or makes
             the whole call 404.
+        has_file_ranges: Files answer `Range` with 206; else always with the whole.
+        has_changing_files: Each answer about a file has another `ETag`.
         faults: What goes wrong, in order of precedence.
     """
 
@@ -260,6 +264,8 @@ class Scenario:
     history_lists_queued: bool = False
     history_stores_payloads: bool = True
     unpriced: Literal["absent", "not_found"] = "absent"
+    has_file_ranges: bool = True
+    has_changing_files: bool = False
     faults: tuple[Fault, ...] = field(default=(), converter=tuple)
 
     def __attrs_post_init__(self) -> None:

@@ -1,8 +1,17 @@
 """Media that results point to.
 
+    found       which media a result names
     addresses   which addresses a download may connect to
+    download    connections to storage hosts
+    answers     what a storage host's answer means
     names       file names made safe
-    download    from a result's URLs to files on disk
+    naming      file names by a template
+    folder      one folder, and nothing outside it
+    files       a file that grows and survives its process
+    limits      what downloads may cost
+    progress    what can be told of them
+    transfer    the bytes of one file, over as many attempts as it takes
+    downloader  from a result's URLs to files on disk
 
 Owns what lies outside the queue: storage hosts, files and their names. Nothing
 here ever sees a key. Programs and the command line call it.
@@ -10,18 +19,24 @@ here ever sees a key. Programs and the command line call it.
 
 from __future__ import annotations
 
-from falq.media.download import DownloadedFile as DownloadedFile
-from falq.media.download import Downloader as Downloader
-from falq.media.download import DownloadLimits as DownloadLimits
-from falq.media.download import MediaRef as MediaRef
-from falq.media.download import download_media as download_media
-from falq.media.download import find_media as find_media
+from falq.media.downloader import DownloadedFile as DownloadedFile
+from falq.media.downloader import Downloader as Downloader
+from falq.media.downloader import download_media as download_media
+from falq.media.found import MediaRef as MediaRef
+from falq.media.found import find_media as find_media
+from falq.media.limits import DownloadLimits as DownloadLimits
+from falq.media.naming import NameTemplate as NameTemplate
+from falq.media.progress import DownloadProgress as DownloadProgress
+from falq.media.progress import DownloadStatistics as DownloadStatistics
 
 __all__ = [
     "DownloadLimits",
+    "DownloadProgress",
+    "DownloadStatistics",
     "DownloadedFile",
     "Downloader",
     "MediaRef",
+    "NameTemplate",
     "download_media",
     "find_media",
 ]

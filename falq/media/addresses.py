@@ -7,7 +7,8 @@ is data that a model wrote. It never resolves names and opens no connection;
 Rules:
     1. URLs are https, without a user name. http is for loopback, and only if
        the caller allows loopback.
-    2. The address that is connected to must be public, whatever the name said.
+    2. The address that is connected to must be public, whatever the name said,
+       or in a network that the caller names.
     3. A URL that names loopback itself may reach loopback, if allowed, and
        nothing else.
 """
@@ -15,17 +16,28 @@ Rules:
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from falq.errors import ArgumentError
+from attrs import frozen
+
+from falq.errors import ArgumentError, ConfigError
 from falq.gateways import is_loopback
 from falq.text import printable
 
-# `is_global` holds for these, yet each can carry an address that is not
-# (promises p7): NAT64, 6to4, and Teredo for good measure.
-_TUNNELS = tuple(
-    ipaddress.ip_network(text)
-    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Special or unassigned by the IANA registries (2026), yet `is_global` in some
+# Pythons that falq runs on.
+_CLOSED_V4 = tuple(
+    ipaddress.IPv4Network(text) for text in ("192.0.0.0/24", "192.31.196.0/24", "192.88.99.0/24")
+)
+# All that is ever public. Outside are NAT64, site-local, and what has no use yet.
+_OPEN_V6 = ipaddress.IPv6Network("2000::/3")
+# Teredo, benchmarks, ORCHID, documentation and 6to4: most can carry an IPv4
+# address that is not public.
+_CLOSED_V6 = tuple(
+    ipaddress.IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 
 
@@ -42,18 +54,14 @@ def is_public_address(address: str) -> bool:
         >>> is_public_address("::ffff:127.0.0.1")
         False
     """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parse(address)
+    if parsed is None:
         return False
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return is_public_address(str(parsed.ipv4_mapped))
-        if parsed.scope_id or any(parsed in network for network in _TUNNELS):
-            return False
-    return parsed.is_global and not (
-        parsed.is_multicast or parsed.is_unspecified or parsed.is_reserved
-    )
+        is_open = parsed in _OPEN_V6 and not parsed.scope_id
+        return is_open and parsed.is_global and not any(parsed in one for one in _CLOSED_V6)
+    is_special = parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified
+    return parsed.is_global and not is_special and not any(parsed in one for one in _CLOSED_V4)
 
 
 def is_loopback_address(address: str) -> bool:
@@ -64,6 +72,47 @@ def is_loopback_address(address: str) -> bool:
         return False
 
 
+@frozen
+class AddressRule:
+    """The addresses that a download may connect to: public ones and named networks.
+
+    Attributes:
+        networks: Networks that are allowed though they are not public.
+    """
+
+    networks: tuple[_Network, ...] = ()
+
+    @staticmethod
+    def parse(allow_private: Iterable[str]) -> AddressRule:
+        """Return the rule for networks in CIDR form, such as `10.0.0.0/8`.
+
+        Raises:
+            ConfigError: One of them is no network.
+        """
+        networks = []
+        for text in allow_private:
+            try:
+                networks.append(ipaddress.ip_network(text))
+            except ValueError as error:
+                raise ConfigError(
+                    f"allow_private: {error}; write a network such as 10.0.0.0/8",
+                    setting="allow_private",
+                ) from None
+        return AddressRule(tuple(networks))
+
+    def allows(self, address: str) -> bool:
+        """Return whether `address`, as the resolver gave it, may be connected to.
+
+        Example:
+            >>> AddressRule.parse(["10.0.0.0/8"]).allows("::ffff:10.1.2.3")
+            True
+        """
+        if is_public_address(address):
+            return True
+        parsed = _parse(address)
+        return parsed is not None and any(parsed in network for network in self.networks)
+
+
 def check_media_url(url: str, *, allow_loopback: bool) -> bool:
     """Check a URL before anything is sent, and say where it may lead.
 
@@ -72,12 +121,12 @@ def check_media_url(url: str, *, allow_loopback: bool) -> bool:
         allow_loopback: Whether URLs that name loopback are let through.
 
     Returns:
-        Whether it names loopback. If not, only public addresses may be used.
+        Whether it names loopback. If not, only the addresses of the rule may be used.
 
     Raises:
         ArgumentError: It is refused; the message says why.
     """
-    shown = printable(repr(url), limit=160)
+    shown = printable(repr(url.partition("?")[0]), limit=160)
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -95,6 +144,16 @@ def check_media_url(url: str, *, allow_loopback: bool) -> bool:
                 return False
             raise _refusal(f"{shown} is not encrypted")
     raise _refusal(f"{shown} is no https:// address without a user name")
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
 
 
 def _refusal(reason: str) -> ArgumentError:

@@ -1,384 +1,189 @@
-"""Fetch the media that a result points to, without trusting the result.
+"""Ask storage hosts for files, without trusting where a URL leads.
 
-Owns the connections to storage hosts, the limits of a download and the walk over
-a result. It never has a key, a cookie or a proxy, and never writes a short file
-under a final name (`files`). `addresses` says where it may connect, `names` what
-files are called. Programs and the command line call it.
+Owns the connections to storage hosts. It never has a key, a cookie or a proxy,
+and never touches a file: `downloader` says what to ask for and takes the bytes.
+`addresses` says where it may connect.
 
 Rules:
     1. Storage hosts get a plain GET: no header of the API travels with it.
     2. Redirects are followed by hand, three at most, each checked like the first.
     3. Every address is checked at the socket, after the resolver has spoken.
-    4. What arrives must be as long as announced and below the limit.
+    4. aiohttp's errors end here: they carry URLs whole, with their signatures.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
 import errno
 import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import unquote, unquote_to_bytes
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import aiohttp
-from attrs import field, frozen, validators
 from yarl import URL
 
 from falq._version import __version__
 from falq.errors import (
-    ApiError,
     ArgumentError,
     ConnectError,
     FalqError,
-    ResponseTooLargeError,
     TransportError,
     TransportTimeoutError,
     UnexpectedRedirectError,
-    WireError,
 )
-from falq.media.addresses import check_media_url, is_loopback_address, is_public_address
-from falq.media.files import PartFile
-from falq.media.names import name_from_url, safe_name
+from falq.media.addresses import AddressRule, check_media_url, is_loopback_address
+from falq.media.limits import DownloadLimits
 from falq.text import printable
 
-GIB = 1024**3
 MOST_HOPS = 3
-_CHUNK_BYTES = 512 * 1024
-_DEEPEST_NESTING = 60
+_PIECE_BYTES = 512 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 
 
-@frozen(kw_only=True)
-class DownloadLimits:
-    """What one download may cost.
-
-    Attributes:
-        file_bytes: Largest file, in bytes; 2 GiB by default.
-        connect_s: To make a connection, in seconds.
-        read_s: Between two pieces, in seconds.
-        total_s: For a whole file, in seconds.
-    """
-
-    file_bytes: int = field(default=2 * GIB, validator=validators.gt(0))
-    connect_s: float = field(default=10.0, validator=validators.gt(0))
-    read_s: float = field(default=30.0, validator=validators.gt(0))
-    total_s: float = field(default=3600.0, validator=validators.gt(0))
+def shown_url(url: str) -> str:
+    """Return a URL as it may be printed: short, without its query, which may hold a token."""
+    return printable(url.partition("?")[0], limit=160)
 
 
-@frozen(kw_only=True)
-class MediaRef:
-    """A media URL found in a result.
+class StorageReply:
+    """The head of an answer, with its body still to come.
 
     Attributes:
-        url: An https or `data:` URL, as the model wrote it.
-        file_name: What the model called it, if it did.
-        content_type: What the model said it is, if it did.
+        status: The HTTP status.
+        headers: Looked up in any case.
     """
 
-    url: str = field(repr=lambda url: printable(repr(url), limit=120))
-    file_name: str | None = None
-    content_type: str | None = None
+    def __init__(self, response: aiohttp.ClientResponse, url: str) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._url = url
+        self._failure: FalqError | None = None
+
+    async def read(self) -> bytes:
+        """Return the next piece of the body, empty at its end.
+
+        Raises:
+            TransportError: It ended early or took too long.
+        """
+        if self._failure is None:
+            try:
+                return await self._response.content.read(_PIECE_BYTES)
+            except _FAILURES as error:
+                self._failure = _map_failure(error, self._url)
+            if piece := self._read_remains():
+                return piece
+        raise self._failure
+
+    def _read_remains(self) -> bytes:
+        """Return what came before a break: aiohttp would tell of the break alone."""
+        content = self._response.content
+        if content.exception() is None:
+            return b""
+        content.set_exception(None)  # type: ignore[arg-type]  # how an error is cleared
+        return content.read_nowait()
+
+    def close(self) -> None:
+        """Let go of the connection; it is used again if the body was read to its end."""
+        self._response.close()
 
 
-@frozen(kw_only=True)
-class DownloadedFile:
-    """A media file on disk.
-
-    Attributes:
-        path: Where it is.
-        url: Where it came from; of a `data:` URL only its start.
-        size_bytes: Its size.
-        sha256: Its digest, in hex.
-        content_type: What the server said it is, else what the model said.
-    """
-
-    path: Path
-    url: str
-    size_bytes: int
-    sha256: str
-    content_type: str | None
-
-
-def find_media(result: object) -> tuple[MediaRef, ...]:
-    """Return the media of a result, in its order, each URL once.
+class StorageHosts:
+    """Connections to storage hosts, shared by many downloads.
 
     Args:
-        result: A JSON value. Media are objects with a text `url`, at any depth,
-            as fal's models answer.
-
-    Example:
-        >>> find_media({"images": [{"url": "https://example.com/a.png"}], "seed": 7})[0].url
-        'https://example.com/a.png'
-    """
-    found: dict[str, MediaRef] = {}
-    for item in _objects(result, 0):
-        url = item.get("url")
-        if isinstance(url, str) and url.startswith(("https://", "http://", "data:")):
-            name, kind = item.get("file_name"), item.get("content_type")
-            ref = MediaRef(
-                url=url,
-                file_name=name if isinstance(name, str) else None,
-                content_type=kind if isinstance(kind, str) else None,
-            )
-            found.setdefault(url, ref)
-    return tuple(found.values())
-
-
-def _objects(value: object, depth: int) -> Iterator[dict[str, Any]]:
-    if depth > _DEEPEST_NESTING:
-        return
-    if isinstance(value, dict):
-        yield value
-        inner: Any = value.values()
-    elif isinstance(value, list):
-        inner = value
-    else:
-        return
-    for one in inner:
-        yield from _objects(one, depth + 1)
-
-
-async def download_media(
-    result: object,
-    folder: str | Path,
-    *,
-    allow_loopback: bool = False,
-    limits: DownloadLimits | None = None,
-) -> list[DownloadedFile]:
-    """Fetch every media URL of a result into a folder.
-
-    Args:
-        result: What a model answered.
-        folder: Where to; made if it is not there. Nothing in it is overwritten:
-            a name that is taken gets a number.
-        allow_loopback: Whether URLs of this machine are fetched, as an emulator
-            makes them. Off by default.
-        limits: Sizes and times; see `DownloadLimits`.
-
-    Returns:
-        The files, in the order of the result.
-
-    Raises:
-        ArgumentError: A URL is refused: no https, or not a public address.
-        ApiError: A storage host answered no.
-        TransportError: A file did not arrive whole.
-        ResponseTooLargeError: A file is above the limit.
-        OSError: The disk refused.
-
-    The files before the one that failed are kept. If it is cancelled, no part of
-    a file is left behind.
-    """
-    async with Downloader(folder, allow_loopback=allow_loopback, limits=limits) as downloader:
-        return await downloader.fetch(result)
-
-
-class Downloader:
-    """Fetches the media of many results into one folder; see `download_media`.
-
-    Use it as an async context manager. It may be used by many tasks at once.
+        limits: Time-outs.
+        rule: Addresses that may be connected to.
+        allow_loopback: Whether URLs of this machine are asked.
+        most_connections: Open at once.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        limits: DownloadLimits,
         *,
-        allow_loopback: bool = False,
-        limits: DownloadLimits | None = None,
+        rule: AddressRule,
+        allow_loopback: bool,
+        most_connections: int,
     ) -> None:
-        self._folder = Path(folder)
+        self._limits = limits
+        self._rule = rule
         self._allow_loopback = allow_loopback
-        self._limits = limits or DownloadLimits()
-        self._public: aiohttp.ClientSession | None = None
+        self._most_connections = most_connections
+        self._remote: aiohttp.ClientSession | None = None
         self._loopback: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-        self._public = self._pool(is_public_address)
+    async def open(self) -> None:
+        """Make the two pools; nothing is sent yet."""
+        self._remote = self._pool(self._rule.allows)
         self._loopback = self._pool(is_loopback_address)
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for pool in (self._public, self._loopback):
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for pool in (self._remote, self._loopback):
             if pool is not None:
                 await pool.close()
+        self._remote = self._loopback = None
 
     def _pool(self, is_allowed: Callable[[str], bool]) -> aiohttp.ClientSession:
         limits = self._limits
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=16, socket_factory=functools.partial(_make_socket, is_allowed=is_allowed)
+                limit=self._most_connections,
+                socket_factory=functools.partial(_make_socket, is_allowed=is_allowed),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             # Media are packed already, and the announced length must be the file's.
             auto_decompress=False,
+            read_bufsize=_PIECE_BYTES,
             headers={"User-Agent": f"falq/{__version__}", "Accept-Encoding": "identity"},
+            # The total is the caller's: it spans all attempts.
             timeout=aiohttp.ClientTimeout(
-                total=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.read_s
+                total=None, sock_connect=limits.connect_s, sock_read=limits.read_s
             ),
         )
 
-    async def fetch(self, result: object) -> list[DownloadedFile]:
-        """Fetch every media URL of a result; see `download_media`."""
-        return [await self.fetch_one(ref) for ref in find_media(result)]
+    async def get(self, url: str, headers: Mapping[str, str]) -> StorageReply:
+        """Send a GET and return the answer's head, that of the last hop.
 
-    async def fetch_one(self, ref: MediaRef) -> DownloadedFile:
-        """Fetch one media URL.
+        Args:
+            url: A media URL.
+            headers: Further headers: those of a range.
 
         Raises:
-            FalqError: See `download_media`.
-            OSError: The disk refused.
+            ArgumentError: The URL, or one that it redirects to, is refused.
+            UnexpectedRedirectError: It redirects too often, or to nowhere.
+            TransportError: No answer came.
         """
-        if ref.url.startswith("data:"):
-            return await self._decode(ref)
         failure: FalqError
         try:
-            return await self._fetch_url(ref)
-        except (aiohttp.ClientError, TimeoutError) as error:
+            return await self._follow(url, headers)
+        except _FAILURES as error:
             if isinstance(error, FalqError):
                 raise
-            failure = _map_failure(error, ref.url)
+            failure = _map_failure(error, url)
         raise failure
 
-    async def _decode(self, ref: MediaRef) -> DownloadedFile:
-        content_type, data = await asyncio.to_thread(
-            read_data_url, ref.url, limit_bytes=self._limits.file_bytes
-        )
-        name = safe_name(ref.file_name or "", content_type=content_type)
-
-        async def whole() -> AsyncIterator[bytes]:
-            yield data
-
-        return await self._save(name, whole(), ref.url[:40], content_type)
-
-    async def _fetch_url(self, ref: MediaRef) -> DownloadedFile:
-        url = ref.url
+    async def _follow(self, first_url: str, headers: Mapping[str, str]) -> StorageReply:
+        url = first_url
         for _ in range(MOST_HOPS + 1):
             names_loopback = check_media_url(url, allow_loopback=self._allow_loopback)
-            pool = self._loopback if names_loopback else self._public
+            pool = self._loopback if names_loopback else self._remote
             if pool is None:
                 raise ArgumentError(
                     "the downloader is not open; use 'async with'", argument="downloader"
                 )
-            async with pool.get(_as_url(url), allow_redirects=False) as response:
-                if response.status in _REDIRECTS:
-                    url = _next_hop(url, response.headers.get("Location", ""))
-                    continue
-                return await self._receive(ref, response)
+            response = await pool.get(_as_url(url), headers=headers, allow_redirects=False)
+            if response.status not in _REDIRECTS:
+                return StorageReply(response, first_url)
+            # What else it says is of no interest, however long it is.
+            response.close()
+            url = _next_hop(url, response.headers.get("Location", ""))
         raise UnexpectedRedirectError(
-            f"{_shown(ref.url)} redirects more than {MOST_HOPS} times; it was not fetched"
+            f"{shown_url(first_url)} redirects more than {MOST_HOPS} times; it was not fetched"
         )
-
-    async def _receive(self, ref: MediaRef, response: aiohttp.ClientResponse) -> DownloadedFile:
-        if response.status != 200:
-            raise ApiError(
-                f"{_shown(ref.url)} answered {response.status}; media are kept for a while "
-                "only, so it may be gone",
-                status_code=response.status,
-                retryable=response.status >= 500,
-            )
-        announced = response.content_length
-        self._check_size(ref.url, announced or 0)
-        content_type = response.headers.get("Content-Type") or ref.content_type
-        hint = ref.file_name or name_from_url(ref.url)
-        name = safe_name(hint, content_type=content_type)
-        pieces = response.content.iter_chunked(_CHUNK_BYTES)
-        return await self._save(name, pieces, ref.url, content_type, announced)
-
-    async def _save(
-        self,
-        name: str,
-        pieces: AsyncIterator[bytes],
-        url: str,
-        content_type: str | None,
-        announced: int | None = None,
-    ) -> DownloadedFile:
-        part = await self._open_part(name)
-        try:
-            async for piece in pieces:
-                self._check_size(url, part.size_bytes + len(piece))
-                await asyncio.to_thread(part.write, piece)
-            _check_whole(url, part.size_bytes, announced)
-            path = await asyncio.to_thread(part.keep)
-        except BaseException:
-            await asyncio.shield(asyncio.to_thread(part.discard))
-            raise
-        return DownloadedFile(
-            path=path,
-            url=url,
-            size_bytes=part.size_bytes,
-            sha256=part.sha256,
-            content_type=content_type,
-        )
-
-    async def _open_part(self, name: str) -> PartFile:
-        opening = asyncio.ensure_future(asyncio.to_thread(PartFile, self._folder, name))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # The thread goes on: what it makes must not be left behind.
-            part = await opening
-            await asyncio.to_thread(part.discard)
-            raise
-
-    def _check_size(self, url: str, size_bytes: int) -> None:
-        if size_bytes > self._limits.file_bytes:
-            raise ResponseTooLargeError(
-                f"{_shown(url)} is larger than {self._limits.file_bytes} bytes; raise "
-                "file_bytes in DownloadLimits if that is right"
-            )
-
-
-def _check_whole(url: str, size_bytes: int, announced: int | None) -> None:
-    if announced is not None and size_bytes != announced:
-        raise TransportError(f"{_shown(url)} sent {size_bytes} of {announced} bytes; try again")
-
-
-def read_data_url(url: str, *, limit_bytes: int) -> tuple[str, bytes]:
-    """Return content type and bytes of a `data:` URL.
-
-    Args:
-        url: The URL.
-        limit_bytes: Most bytes to decode to.
-
-    Raises:
-        WireError: It is damaged.
-        ResponseTooLargeError: It is above the limit.
-
-    Example:
-        >>> read_data_url("data:text/plain;base64,aGk=", limit_bytes=10)
-        ('text/plain', b'hi')
-    """
-    head, comma, payload = url[len("data:") :].partition(",")
-    if not comma:
-        raise WireError("a data: URL in the result has no comma, so no data", excerpt=url[:80])
-    content_type, *parameters = head.split(";")
-    is_base64 = parameters[-1:] == ["base64"]
-    # Base64 makes four letters of three bytes; other letters may each be escaped.
-    if len(payload) > limit_bytes * (3 if not is_base64 else 1.34) + 4:
-        raise ResponseTooLargeError(f"a data: URL in the result is above {limit_bytes} bytes")
-    try:
-        data = (
-            base64.b64decode(unquote(payload), validate=True)
-            if is_base64
-            else unquote_to_bytes(payload)
-        )
-    except (binascii.Error, ValueError):
-        raise WireError("a data: URL in the result is damaged", excerpt=url[:80]) from None
-    if len(data) > limit_bytes:
-        raise ResponseTooLargeError(f"a data: URL in the result is above {limit_bytes} bytes")
-    return content_type or "text/plain", data
 
 
 # aiohttp folds the errors of several addresses into one text, so the text is the mark.
@@ -397,39 +202,42 @@ def _make_socket(info: tuple[Any, ...], *, is_allowed: Callable[[str], bool]) ->
 def _as_url(url: str) -> URL:
     try:
         # Taken as it is where it can be: requoting would break a signed URL.
-        is_quoted = url.isascii() and url.isprintable() and " " not in url
-        return URL(url, encoded=is_quoted)
+        return URL(url, encoded=_is_plain(url))
     except ValueError:
         raise ArgumentError(
-            f"media URL {_shown(url)} cannot be read; it was not fetched", argument="url"
+            f"media URL {shown_url(url)} cannot be read; it was not fetched", argument="url"
         ) from None
 
 
 def _next_hop(url: str, location: str) -> str:
     try:
-        return str(_as_url(url).join(URL(location)))
+        return str(_as_url(url).join(URL(location, encoded=_is_plain(location))))
     except ValueError:
-        raise UnexpectedRedirectError(f"{_shown(url)} redirects to nowhere") from None
+        raise UnexpectedRedirectError(f"{shown_url(url)} redirects to nowhere") from None
 
 
-def _shown(url: str) -> str:
-    """Return the URL as it may be printed: short, without its query, which may hold a token."""
-    return printable(url.partition("?")[0], limit=160)
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _map_failure(error: Exception, url: str) -> FalqError:
+    shown = shown_url(url)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return TransportTimeoutError(
-            f"{_shown(url)}: no connection within the time-out", request_sent=False
+            f"{shown}: no connection within the time-out", request_sent=False
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         if _NOT_PUBLIC in str(error):
             return ArgumentError(
-                f"media URL {_shown(url)} leads to an address that is not public; it was not "
-                "fetched",
+                f"media URL {shown} leads to an address that is not public; it was not fetched "
+                "(allow_private names networks that may be)",
                 argument="url",
             )
-        return ConnectError(f"{_shown(url)}: {error}")
+        return ConnectError(f"{shown}: {error}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return ArgumentError(
+            f"media URL {shown} cannot be read; it was not fetched", argument="url"
+        )
     if isinstance(error, TimeoutError):
-        return TransportTimeoutError(f"{_shown(url)} did not arrive within the time-out")
-    return TransportError(f"{_shown(url)} did not arrive whole ({type(error).__name__})")
+        return TransportTimeoutError(f"{shown} did not arrive within the time-out")
+    return TransportError(f"{shown} did not arrive whole ({type(error).__name__})")

@@ -2,7 +2,7 @@
 
 Owns the rule of promises C28 for names: one plain part of a path, printable,
 not reserved anywhere, of bounded length. It never touches a file system;
-`download` does, and resolves clashes.
+`folder` does, and resolves clashes; `naming` puts names into templates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST_NAME_BYTES = 150
 _LONGEST_EXTENSION = 12
 _RESERVED_MARKS = frozenset('<>:"/\\|?*')
 _RESERVED_STEMS = frozenset(
-    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    {"con", "prn", "aux", "nul", "clock$", "conin$", "conout$"}
     | {f"{device}{digit}" for device in ("com", "lpt") for digit in "0123456789¹²³"}
 )
 _EXTENSIONS = {
@@ -61,7 +61,7 @@ def safe_name(hint: str, *, content_type: str | None = None) -> str:
     # No hidden files, nothing that a command takes for an option, and no end
     # that Windows would drop.
     plain = plain.lstrip(".-~ ").rstrip(". ") or "file"
-    stem, extension = _split(plain)
+    stem, extension = split_extension(plain)
     if not extension:
         extension = _EXTENSIONS.get((content_type or "").partition(";")[0].strip().lower(), "")
     if stem.partition(".")[0].rstrip(" ").lower() in _RESERVED_STEMS:
@@ -87,11 +87,17 @@ def numbered(name: str, number: int) -> str:
     """
     if number == 0:
         return name
-    stem, extension = _split(name)
+    stem, extension = split_extension(name)
     return f"{stem}-{number}{extension}"
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_extension(name: str) -> tuple[str, str]:
+    """Return stem and extension of a name; the extension has its dot, or is empty.
+
+    Example:
+        >>> split_extension("cat.png"), split_extension("v1. a cat")
+        (('cat', '.png'), ('v1. a cat', ''))
+    """
     stem, dot, extension = name.rpartition(".")
     is_one = dot and stem and extension.isascii() and extension.isalnum()
     if is_one and len(extension) <= _LONGEST_EXTENSION:
