@@ -58,6 +58,10 @@ def check_options(options: SubmitOptions) -> None:
     _check_tags(options.tags)
     if options.webhook_url is not None:
         _check_webhook_url(options.webhook_url)
+    for name in ("no_retry", "store_io", "disable_fallbacks"):
+        # Not by truth: store_io="no" would keep what shall not be kept.
+        if not isinstance(getattr(options, name), bool):
+            raise _refusal(name, "is True or False")
     if not _is_count_or_none(options.max_queue_length):
         raise _refusal("max_queue_length", "is a whole number above 0")
     if options.lifecycle is not None:
@@ -76,6 +80,8 @@ def _is_count_or_none(value: object) -> bool:
 
 
 def _check_lifecycle(lifecycle: ObjectLifecycle) -> None:
+    if not isinstance(lifecycle, ObjectLifecycle):
+        raise _refusal("lifecycle", "is a falq.ObjectLifecycle")
     if not _is_count_or_none(lifecycle.expiration_s):
         raise _refusal("lifecycle", "has an expiration_s of 1 or more whole seconds, or None")
     try:

@@ -16,9 +16,8 @@ How the time is chosen:
     5. Only checks that find nothing new use up the budgets: `queued_per_s` for
        queued jobs, at most half of `per_s`, and `per_s` for all. What is due
        beyond them waits: running jobs first, whose last check is the longest
-       ago before the others. A running job that was not checked for most of `longest_gap_s` goes
-       whatever the budget says.
-
+       ago before the others. A running job that was not checked for most of
+       `longest_gap_s` goes whatever the budget says.
     6. Of those that wait for the queued budget, the one with the shortest
        interval goes first: who stands at the head of a queue is looked at
        before a thousand who stand far behind.
@@ -55,7 +54,8 @@ class PollSettings:
     """How falq watches accepted jobs.
 
     Attributes:
-        initial_s: Seconds from acceptance to the first check.
+        initial_s: Seconds from acceptance to the first check at most; less at an
+            endpoint whose jobs end sooner.
         factor: Growth of the interval from check to check.
         cap_s: Longest interval of a running job, in seconds.
         jitter: Share of an interval that chance takes away at most.

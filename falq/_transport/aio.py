@@ -1,8 +1,8 @@
 """Carry calls with aiohttp.
 
-Owns the connections and the key's way onto the wire. The only module of the
-client that imports aiohttp, whose exceptions end here: their repr carries the
-Authorization header, so they are neither raised on nor chained.
+Owns the choice of connections and the key's way onto the wire; `exchange` and
+`bodies` are its hands. aiohttp's exceptions end in this room: their repr carries
+the Authorization header, so they are neither raised on nor chained.
 
 Rules:
     1. No redirect is followed, no cookie kept, no netrc or proxy setting of the

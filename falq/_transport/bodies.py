@@ -59,8 +59,7 @@ async def read_body(
 
 def _too_large(status_code: int, limit: int) -> ResponseTooLargeError:
     return ResponseTooLargeError(
-        f"the answer is larger than {limit} bytes; raise the limit in CallLimits "
-        "if that is right",
+        f"the answer is larger than {limit} bytes; raise the limit in CallLimits if that is right",
         status_code=status_code,
     )
 

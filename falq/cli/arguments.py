@@ -53,7 +53,7 @@ def read_arguments(words: Sequence[str], *, read_stdin: Callable[[], str]) -> di
             if has_read_stdin:
                 raise _refusal("- can be given once: standard input is read to its end")
             has_read_stdin = True
-            arguments.update(_read_object(read_stdin()))
+            arguments.update(_read_object(read_stdin))
             continue
         path, value = _read_word(word)
         _set(arguments, path, value)
@@ -102,16 +102,17 @@ def _read_file(name: str) -> str:
 def _read_json(text: str, key: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refusal(
             f"{printable(key, limit=80)}:= takes JSON ({error}); for plain text write = instead"
         ) from None
 
 
-def _read_object(text: str) -> dict[str, Any]:
+def _read_object(read: Callable[[], str]) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        # Bytes that are no text fail while they are read.
+        value = json.loads(read())
+    except (ValueError, RecursionError) as error:
         raise _refusal(f"standard input is no JSON ({error})") from None
     if not isinstance(value, dict):
         raise _refusal("standard input holds no JSON object")

@@ -1,8 +1,8 @@
 """Check that everything a job needs is in place, and say what to do where it is not.
 
-Owns the checks and their words. It sends three harmless calls at most: one asks
-for the status of a made-up request, one asks Maton for its connections. It never
-shows a key, and never spends anything.
+Owns the checks and their words. It sends two harmless calls at most: one asks for
+the status of a made-up request, one asks Maton for its connections. It never shows
+a key, and never spends anything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from falq._transport.aio import AioTransport
 from falq._version import __version__
 from falq.cli.failures import OK, SETUP
 from falq.cli.output import Output
-from falq.config import resolve_gateway
+from falq.config import build_config
 from falq.connections import list_connections
 from falq.errors import AuthenticationError, ConfigError, FalqError
 from falq.gateways import Gateway, Maton
@@ -41,16 +41,13 @@ MOST_SKEW_S = 60.0
 # fal's most used app: the call asks for a request of it that does not exist.
 _PROBED_ENDPOINT = "fal-ai/flux"
 _TIMEOUTS = CallTimeouts(connect_s=5.0, read_s=10.0, total_s=10.0)
-_MARKS: Mapping[Level, tuple[str, str]] = {
-    "ok": ("ok  ", "green"),
-    "warn": ("warn", "yellow"),
-    "fail": ("FAIL", "bold red"),
-}
+_MARKS: Mapping[Level, str] = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 _EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cli": ("cyclopts", "rich"),
     "emulator": ("PIL", "trustme"),
     "report": ("jinja2",),
     "video": ("av",),
+    "parquet": ("pyarrow",),
 }
 
 
@@ -91,8 +88,7 @@ def _tell(finding: Finding, output: Output) -> None:
     if output.is_json:
         output.data(asdict(finding))
         return
-    mark, _ = _MARKS[finding.level]
-    output.line(f"{mark}  {finding.subject:<10}  {finding.text}")
+    output.line(f"{_MARKS[finding.level]}  {finding.subject:<10}  {finding.text}")
 
 
 def check_versions() -> list[Finding]:
@@ -124,9 +120,10 @@ def check_gateway(environ: Mapping[str, str]) -> tuple[Gateway | None, list[Find
         environ: Such as `os.environ`.
     """
     try:
-        gateway = resolve_gateway(None, environ)
+        gateway = build_config(environ).gateway
     except ConfigError as error:
-        return None, [Finding("fail", "key", str(error))]
+        subject = "key" if "KEY" in (error.setting or "") else "settings"
+        return None, [Finding("fail", subject, str(error))]
     is_maton = isinstance(gateway, Maton)
     variable = "MATON_API_KEY" if is_maton else "FAL_KEY"
     if not is_maton and not environ.get("FAL_KEY"):

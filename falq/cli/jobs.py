@@ -81,19 +81,22 @@ async def subscribe(
 ) -> int:
     """Submit a job, show it, print its result and fetch its media."""
     session = Session()
+    told: str | None = None
     try:
         async with session:
             with JobLine(output, request.endpoint) as line:
                 handle = await session.submit(
                     request.endpoint, request.arguments, on_cancel=on_cancel, **request.options
                 )
-                line.accepted(handle.request_id)
+                # From here on it is `_watch` that says what becomes of this job.
+                told = handle.request_id
+                line.accepted(told)
                 result = await _watch(handle, line, output, on_cancel, with_logs=with_logs)
                 elapsed_s = line.elapsed_s
         output.note(f"done in {elapsed_s:.1f} s ({handle.request_id})", style="green")
         return await _deliver(result, output, download, is_on_loopback=_is_on_loopback(session))
     except asyncio.CancelledError:
-        _tell_unfinished(session, output)
+        _tell_unfinished(session, output, told=told)
         raise Interrupted from None
 
 
@@ -243,8 +246,11 @@ async def _statuses(handle: Handle, line: JobLine, *, with_logs: bool) -> AsyncI
                 yield status
 
 
-def _tell_unfinished(session: Session, output: Output) -> None:
+def _tell_unfinished(session: Session, output: Output, *, told: str | None = None) -> None:
+    """Name the jobs that a session left behind, but for the one that was told of."""
     for job in session.unfinished:
+        if told is not None and job.request_id == told:
+            continue
         name = job.request_id or f"unknown (intent {job.intent_id})"
         ending = "" if job.cancel_outcome is None else f": {CANCEL_ANSWERS[job.cancel_outcome]}"
         output.error(f"unfinished: {job.endpoint} {name}{ending}")

@@ -71,6 +71,21 @@ def test_standard_input_that_is_no_object_is_refused(stdin):
         read(STDIN_WORD, stdin=stdin)
 
 
+def test_standard_input_that_is_no_text_is_refused():
+    def read_stdin() -> str:
+        return b"\xff{}".decode("utf-8")
+
+    with pytest.raises(ArgumentError, match="standard input"):
+        read_arguments([STDIN_WORD], read_stdin=read_stdin)
+
+
+def test_json_that_is_nested_too_deep_is_refused():
+    with pytest.raises(ArgumentError, match="takes JSON"):
+        read("a:=" + "[" * 100_000)
+    with pytest.raises(ArgumentError, match="standard input"):
+        read(STDIN_WORD, stdin='{"a":' * 100_000)
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(ArgumentError, match="no text"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 
 import pytest
@@ -69,6 +70,18 @@ async def test_a_small_demo_ends_well_with_media_and_a_page(start_falq, tmp_path
     assert page.count("data:image/") >= 15
     assert "data:video/mp4" in page
     assert "_emulator" not in page
+
+
+@pytest.mark.slow
+async def test_a_demo_whose_disk_is_full_says_so_and_is_exit_1(start_falq):
+    command = await start_falq("demo", "--jobs", "12", "--speed", "100")
+    # Files end at a thousand bytes: the smallest picture is larger.
+    resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
+    ran = await command.ended()
+    assert ran.code == 1, ran
+    said = [line for line in ran.err.splitlines() if line.startswith("falq: ")]
+    assert len(said) == 1, ran
+    assert "bug in falq" not in said[0]
 
 
 @pytest.mark.slow

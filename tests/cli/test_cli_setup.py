@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +178,32 @@ def test_doctor_says_why_a_gateway_was_chosen():
     assert gateway is not None
     assert gateway.name == "maton"
     assert "MATON_API_KEY" in findings[-1].text
+
+
+def test_doctor_finds_a_setting_that_no_session_would_take():
+    gateway, findings = check_gateway({"FAL_KEY": "a:b", "FALQ_MAX_CONCURRENCY": "many"})
+    assert gateway is None
+    assert [(one.level, one.subject) for one in findings] == [("fail", "settings")]
+    assert "FALQ_MAX_CONCURRENCY" in findings[0].text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [("version",), ("doctor",)])
+async def test_a_full_disk_behind_stdout_is_a_line_and_exit_1(words, reach, tmp_path):
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "falq", *words),
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+            env={**os.environ, **reach},
+        )
+    finally:
+        os.close(full)
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode().splitlines()[0] == "falq: No space left on device"
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,6 @@ def write_page(run: DemoRun, output: Output) -> Path | None:
         subtitle="Jobs on an emulated fal queue on this machine. No account, no network, no cost.",
         items=_items(run),
         facts=[
-            ("Jobs", str(figures["jobs"])),
             ("Jobs a second", f"{figures['jobs_per_s']:.1f}"),
             ("Polls per job", f"{figures['polls_per_job']:.1f}"),
             ("Latency p50 / p95", f"{latency['p50']:.1f} s / {latency['p95']:.1f} s"),

@@ -58,6 +58,7 @@ async def demonstrate(
     _tell_what_is_missing(output, has_upscaler=has_upscaler, has_video=has_video)
     loop = asyncio.get_running_loop()
     ledger = Ledger(planned, now=loop.time())
+    ended = 0
     try:
         async with (
             Emulator(runners=RUNNERS, speed=speed, seed=7) as emulator,
@@ -74,7 +75,11 @@ async def demonstrate(
             )
             ledger.started_at = loop.time()
             with DemoDisplay(ledger, output) as display:
-                await _run_all(stage, display)
+                try:
+                    await _run_all(stage, display)
+                finally:
+                    # Leaving the session ends the rest: those are not to be counted.
+                    ended = ledger.settled
             run = DemoRun(
                 ledger=ledger,
                 folder=folder,
@@ -83,7 +88,7 @@ async def demonstrate(
                 statistics=session.statistics(),
             )
     except asyncio.CancelledError:
-        output.error(f"interrupted after {ledger.settled} of {jobs} jobs; files are in {folder}")
+        output.error(f"interrupted after {ended} of {jobs} jobs; files are in {folder}")
         raise Interrupted from None
     page = await asyncio.to_thread(write_page, run, output) if has_page else None
     print_summary(run, page, output)
@@ -102,11 +107,19 @@ def _tell_what_is_missing(output: Output, *, has_upscaler: bool, has_video: bool
 
 
 async def _run_all(stage: _Stage, display: DemoDisplay) -> None:
-    async with asyncio.TaskGroup() as group:
-        beat = group.create_task(display.beat())
-        tasks = [group.create_task(_run_one(stage, entry)) for entry in stage.ledger.entries]
-        await asyncio.wait(tasks)
-        beat.cancel()
+    failure: Exception
+    try:
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(display.beat())
+            tasks = [group.create_task(_run_one(stage, entry)) for entry in stage.ledger.entries]
+            await asyncio.wait(tasks)
+            beat.cancel()
+    except ExceptionGroup as failures:
+        # One says it all: a disk that is full refuses the other downloads as well.
+        failure = failures.exceptions[0]
+    else:
+        return
+    raise failure
 
 
 async def _run_one(stage: _Stage, entry: Entry) -> None:

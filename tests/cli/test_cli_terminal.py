@@ -1,0 +1,73 @@
+"""What a person sees on a terminal: the line that is drawn anew, and its colors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+
+import pytest
+
+pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
+
+pytestmark = pytest.mark.slow
+
+COLOR = re.compile(r"\x1b\[(?:\d+;)*3[0-9](?:;\d+)*m")
+UP_OR_ERASE = re.compile(r"\x1b\[\d*[AK]")
+
+
+def read_to_its_end(terminal: int) -> str:
+    """What was written to a terminal until its last writer went."""
+    said = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            # Linux tells the end of a pseudo-terminal as an error.
+            piece = b""
+        if not piece:
+            return said.decode()
+        said += piece
+
+
+async def watch_falq(*words: str, **variables: str) -> tuple[int | None, str, str]:
+    """Run `falq` with stderr on a terminal; return its code, stdout and what was seen."""
+    terminal, end = pty.openpty()
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "falq", *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=end,
+            env=kept | {"TERM": "xterm-256color", "COLUMNS": "100", "PYTHONUTF8": "1"} | variables,
+        )
+    finally:
+        os.close(end)
+    try:
+        seen = asyncio.to_thread(read_to_its_end, terminal)
+        (out, _), said = await asyncio.gather(process.communicate(), seen)
+    finally:
+        os.close(terminal)
+    return process.returncode, out.decode(), said
+
+
+async def test_a_terminal_gets_a_line_that_is_drawn_anew_in_color(reach):
+    code, out, seen = await watch_falq("subscribe", "acme/echo", "x=1", **reach)
+    assert (code, out) == (0, '{"x": "1"}\n')
+    assert COLOR.search(seen)
+    assert UP_OR_ERASE.search(seen)
+    assert "acme/echo" in seen
+
+
+async def test_no_color_takes_the_colors_away_and_leaves_the_line(reach):
+    code, _, seen = await watch_falq("subscribe", "acme/echo", "x=1", NO_COLOR="1", **reach)
+    assert code == 0
+    assert not COLOR.search(seen)
+    assert UP_OR_ERASE.search(seen)
+
+
+async def test_a_quiet_command_leaves_a_terminal_empty(reach):
+    code, _, seen = await watch_falq("subscribe", "acme/echo", "x=1", "--quiet", **reach)
+    assert (code, seen) == (0, "")
