@@ -8,8 +8,11 @@ transport of the request's connection.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import struct
+import time
+from email.utils import formatdate
 from http import HTTPStatus
 
 from falq.emulator.messages import Reply
@@ -22,11 +25,17 @@ _STATUS_LINES = {
 _NO_BODY_CODES = frozenset({204, 304})
 
 
+@functools.lru_cache(maxsize=2)
+def _date_line(second: int) -> str:
+    return f"date: {formatdate(second, usegmt=True)}\r\n"
+
+
 def write_head(reply: Reply, *, length: int, keep_alive: bool) -> bytes:
     """Return status line and headers of a reply that announces `length` bytes."""
     code = reply.status_code
     lines = [_STATUS_LINES.get(code) or f"HTTP/1.1 {code} Unknown\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
+    lines.append(_date_line(int(time.time())))
     if code not in _NO_BODY_CODES:
         lines.append(f"content-length: {length}\r\n")
     if not keep_alive:
