@@ -30,10 +30,16 @@ from falq._core.retry import RetrySettings
 from falq.errors import ConfigError
 from falq.events import Hook
 from falq.gateways import Fal, Gateway, Maton, check_origin
-from falq.model import Delivery, OnCancel
+from falq.model import Delivery, OnCancel, OnUnknown
 
 DEFAULT_MAX_JOBS = 1000
 DEFAULT_MAX_CALLS = 100
+
+DEFAULT_SETTLE_S = 900.0
+"""How long a lost submit is looked for, in seconds: fal's history may be late.
+
+How late is not documented (promises, part F); a quarter of an hour is a guess.
+"""
 
 
 @frozen(kw_only=True)
@@ -52,6 +58,8 @@ class SessionConfig:
     call_limits: CallLimits = field(factory=CallLimits)
     delivery: Delivery = "at_most_once"
     max_resends: int = 1
+    on_unknown: OnUnknown = "hold"
+    settle_s: float = DEFAULT_SETTLE_S
     on_event: Hook | None = None
     on_exit: OnCancel = "detach"
     exit_grace_s: float = 5.0
@@ -66,9 +74,11 @@ class SessionConfig:
             _check_count(f"per_endpoint[{endpoint!r}]", limit)
         for name in ("timeout", "calls_per_s"):
             _check_seconds(name, getattr(self, name))
-        if self.exit_grace_s != 0:
-            _check_seconds("exit_grace_s", self.exit_grace_s)
-        _check_word("delivery", self.delivery, {"at_most_once", "at_least_once"})
+        for name in ("exit_grace_s", "settle_s"):
+            if getattr(self, name) != 0:
+                _check_seconds(name, getattr(self, name))
+        _check_word("delivery", self.delivery, {"at_most_once", "reconcile", "at_least_once"})
+        _check_word("on_unknown", self.on_unknown, {"hold", "resubmit"})
         _check_word("on_exit", self.on_exit, {"detach", "cancel"})
 
 

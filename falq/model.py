@@ -31,7 +31,8 @@ _PART = re.compile(r"[A-Za-z0-9._~-]+")
 
 Priority: TypeAlias = Literal["normal", "low"]
 OnCancel: TypeAlias = Literal["detach", "cancel"]
-Delivery: TypeAlias = Literal["at_most_once", "at_least_once"]
+Delivery: TypeAlias = Literal["at_most_once", "reconcile", "at_least_once"]
+OnUnknown: TypeAlias = Literal["hold", "resubmit"]
 CancelOutcome: TypeAlias = Literal[
     "requested", "already_completed", "not_found", "not_submitted", "unknown"
 ]
@@ -347,6 +348,7 @@ class Outcome:
         result: The payload, None unless it succeeded.
         error: Why it did not, None if it succeeded.
         timings: Where its time went.
+        journal_number: Number of its row in the journal, if there is one.
     """
 
     index: int
@@ -355,6 +357,7 @@ class Outcome:
     result: Any = field(default=None, repr=False)
     error: FalqError | None = None
     timings: Timings = field(factory=Timings, repr=False)
+    journal_number: int | None = None
 
     @property
     def is_success(self) -> bool:

@@ -6,10 +6,20 @@ work. One session belongs to one event loop.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import os
 import secrets
 import ssl
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypedDict, Unpack
 
@@ -24,24 +34,32 @@ from falq._engine.engine import Engine, SessionStatistics
 from falq._engine.handle import Handle, StatusStream
 from falq._engine.job import Job
 from falq._engine.mapping import OutcomeStream
+from falq._journal.base import Journal
+from falq._journal.records import JobRecord
+from falq._journal.sqlite import SqliteJournal
+from falq._journal.states import RecordState
 from falq._transport.aio import AioTransport
 from falq._transport.base import Transport
-from falq.config import DEFAULT_MAX_CALLS, SessionConfig, build_config
-from falq.errors import ArgumentError, SessionClosedError
+from falq.config import DEFAULT_MAX_CALLS, DEFAULT_SETTLE_S, SessionConfig, build_config
+from falq.errors import ArgumentError, ConfigError, SessionClosedError
 from falq.events import Hook
-from falq.gateways import QUEUE, Gateway
+from falq.gateways import PLATFORM, QUEUE, Fal, Gateway, Secret
 from falq.model import (
+    LONGEST_ID,
     CancelOutcome,
     Delivery,
     EndpointId,
     ObjectLifecycle,
     OnCancel,
+    OnUnknown,
+    Outcome,
     Priority,
     Status,
     Submission,
     SubmitOptions,
     Unfinished,
 )
+from falq.platform import HistoryItem, Send, find_requests
 
 OnEnqueue: TypeAlias = Callable[[str], Awaitable[None] | None]
 OnQueueUpdate: TypeAlias = Callable[[Status], Awaitable[None] | None]
@@ -66,6 +84,11 @@ class SubmitKeywords(TypedDict, total=False):
         disable_fallbacks: Ask the server not to route to another endpoint.
         lifecycle: Life of the generated media.
         headers: Further headers.
+        key: Your own name for the job in the session's journal, such as an order
+            number. A key that is there already is not submitted again: a job in
+            flight is attached to, one that has ended ends the same without a call.
+            Other content under a known key raises `JournalConflictError`. Not for
+            `map`; ignored without a journal.
     """
 
     path: str
@@ -81,6 +104,16 @@ class SubmitKeywords(TypedDict, total=False):
     disable_fallbacks: bool
     lifecycle: ObjectLifecycle | None
     headers: Mapping[str, str] | None
+    key: str | None
+
+
+_IN_FLIGHT = (
+    RecordState.SENDING,
+    RecordState.UNKNOWN,
+    RecordState.ACCEPTED,
+    RecordState.COMPLETED,
+    RecordState.FETCHED,
+)
 
 
 class Session:
@@ -107,8 +140,20 @@ class Session:
         call_limits: How large an answer may be.
         delivery: What happens to a submit whose answer was lost.
             `"at_most_once"` raises `SubmissionUnknownError`; `"at_least_once"`
-            sends it again, up to `max_resends` times, and may cost twice.
+            sends it again, up to `max_resends` times, and may cost twice;
+            `"reconcile"` looks for the job in fal's request history, matched by
+            its input, and goes on with it.
         max_resends: See `delivery`.
+        on_unknown: What `"reconcile"` does with a submit that was not found
+            `settle_s` after it was sent: `"hold"` raises
+            `SubmissionUnknownError`; `"resubmit"` sends it again, if the history
+            was read after that time and lists nothing that could be it. That is
+            no proof: it may cost twice.
+        settle_s: See `on_unknown`; seconds, default 900.
+        journal: Where every job is written down before and after its submit, so
+            that a restarted program can go on with `recover`: a path, which the
+            session opens and closes, or an open `Journal`. One session at a time
+            uses a journal.
         on_event: Hears of everything that happens; see `falq.events`.
         on_exit: What leaving does with jobs that run: `"detach"` leaves them to
             the server, `"cancel"` asks it to cancel them.
@@ -145,6 +190,9 @@ class Session:
         call_limits: CallLimits | None = None,
         delivery: Delivery = "at_most_once",
         max_resends: int = 1,
+        on_unknown: OnUnknown = "hold",
+        settle_s: float = DEFAULT_SETTLE_S,
+        journal: str | os.PathLike[str] | Journal | None = None,
         on_event: Hook | None = None,
         on_exit: OnCancel = "detach",
         exit_grace_s: float = 5.0,
@@ -165,6 +213,8 @@ class Session:
             call_limits=call_limits or CallLimits(),
             delivery=delivery,
             max_resends=max_resends,
+            on_unknown=on_unknown,
+            settle_s=settle_s,
             on_event=on_event,
             on_exit=on_exit,
             exit_grace_s=exit_grace_s,
@@ -174,12 +224,20 @@ class Session:
         self._config.gateway.require(QUEUE)
         self._transport = transport
         self._engine: Engine | None = None
+        self._owned_journal: SqliteJournal | None = None
+        self._journal: Journal | None = None
+        if isinstance(journal, str | os.PathLike):
+            self._journal = self._owned_journal = SqliteJournal(journal)
+        else:
+            self._journal = journal
 
     async def open(self) -> Self:
         """Start the session on the running loop.
 
         Raises:
             SessionClosedError: It was opened before; make a new one.
+            JournalLockedError: Another process has the journal.
+            JournalError: The journal cannot be used, or is another account's.
         """
         if self._engine is not None:
             raise SessionClosedError("a session is opened once; make a new one")
@@ -189,9 +247,47 @@ class Session:
             limits=self._config.call_limits,
             ssl_context=self._config.ssl_context,
         )
-        self._engine = Engine(self._config, transport)
-        await self._engine.open()
+        try:
+            await self._open_journal()
+            self._engine = self._make_engine(transport)
+            await self._engine.open()
+        except BaseException:
+            await self._close_journal()
+            raise
         return self
+
+    def _make_engine(self, transport: Transport) -> Engine:
+        is_reached = PLATFORM in self.gateway.abilities
+        # A transport that has a world of its own brings that world's time as well.
+        wall_clock = getattr(transport, "wall_clock", _utc_now)
+        return Engine(
+            self._config,
+            transport,
+            journal=self._journal,
+            find_requests=_find_requests if is_reached else None,
+            wall_clock=wall_clock,
+        )
+
+    async def _open_journal(self) -> None:
+        if self._owned_journal is not None:
+            await self._owned_journal.open()
+        if self._journal is not None:
+            await self._journal.check_account(
+                account_of(self.gateway), gateway=self.gateway.queue_root
+            )
+            await self._journal.mark_interrupted()
+
+    async def _close_journal(self) -> None:
+        journal, self._owned_journal = self._owned_journal, None
+        if journal is None:
+            return
+        closing = asyncio.ensure_future(journal.aclose())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            # What is still in its thread is written all the same, and soon.
+            await asyncio.wait({closing})
+            raise
 
     async def aclose(self) -> None:
         """Close the session: bounded by `exit_grace_s`, leaving no task or socket.
@@ -204,9 +300,12 @@ class Session:
 
         Raises:
             WrongLoopError: Another loop or thread runs this; nothing was closed.
+            JournalError: Something could not be written to the session's journal.
         """
         if self._engine is not None:
             await self._engine.aclose()
+            if not self._engine.is_of_parent:
+                await self._close_journal()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -373,6 +472,8 @@ class Session:
             ArgumentError: The endpoint or an option cannot be sent.
         """
         self._use()
+        if _key_of(options) is not None:
+            raise ArgumentError("a key names one job; map has many", argument="key")
         build = self._builder(endpoint, options)
         return OutcomeStream(
             self._opened,
@@ -448,6 +549,82 @@ class Session:
         """
         return await self.handle(endpoint, request_id).cancel()
 
+    async def recover(self, *, resume_planned: bool = False) -> list[Handle]:
+        """Go on with the jobs that the journal has and an earlier process did not end.
+
+        Jobs with an id are watched again. Those whose result is in the journal and
+        was not acknowledged have ended: their handles have it. Those whose submit
+        was never answered are looked for with `delivery="reconcile"`, in the
+        background; without it their handles raise `SubmissionUnknownError`.
+
+        Args:
+            resume_planned: Also submit what was planned and not sent.
+
+        Returns:
+            A handle for each, in the order in which they were given. A handle has
+            no `request_id` until the server's id is known. Call `acknowledge` with
+            it once its result is safe.
+
+        Raises:
+            ConfigError: The session has no journal.
+            JournalError: The journal cannot be read.
+        """
+        self._use()
+        states = [*_IN_FLIGHT, RecordState.PLANNED] if resume_planned else _IN_FLIGHT
+        jobs = [
+            self._opened.resume_job(record)
+            async for page in self._required_journal().load_jobs(states=states)
+            for record in page
+            if record.state is not RecordState.PLANNED or record.input is not None
+        ]
+        for job in jobs:
+            if job.record is not None and job.record.state is RecordState.FETCHED:
+                await job.wait_until(lambda job: job.is_settled)
+        return [Handle(job, self._opened) for job in jobs]
+
+    def resume(self, record: JobRecord) -> Handle:
+        """Go on with one job where the journal has it.
+
+        A planned one is submitted, any other is treated as by `recover`; one that
+        has ended gives its result or error without a call.
+
+        Args:
+            record: As this session's journal gave it.
+
+        Raises:
+            ConfigError: The session has no journal.
+        """
+        self._use()
+        self._required_journal()
+        return Handle(self._opened.resume_job(record), self._opened)
+
+    async def acknowledge(self, job: Handle | Outcome) -> None:
+        """Note in the journal that a job's result is safe with the caller.
+
+        `recover` then gives it no more. Acknowledging twice is harmless, as is
+        acknowledging a job that ended without a result.
+
+        Args:
+            job: Its handle or outcome, from this session.
+
+        Raises:
+            ConfigError: The session has no journal.
+            JournalError: It could not be written; `is_kept` says whether it will be.
+        """
+        journal = self._required_journal()
+        if job.journal_number is None:
+            return
+        record = await journal.load_job(number=job.journal_number)
+        if record is not None and record.state is RecordState.FETCHED:
+            await journal.record_delivered(record.number)
+
+    def _required_journal(self) -> Journal:
+        if self._journal is None:
+            raise ConfigError(
+                "the session has no journal; open it with journal='jobs.sqlite'", setting="journal"
+            )
+        return self._journal
+
     @property
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -464,7 +641,9 @@ class Session:
     ) -> Job:
         self._use()
         submission = self._builder(endpoint, options)({} if arguments is None else arguments)
-        return self._opened.start_job(submission, timeout_s=self._timeout_s(options))
+        return self._opened.start_job(
+            submission, timeout_s=self._timeout_s(options), key=_key_of(options)
+        )
 
     async def _wait_accepted(self, job: Job, on_cancel: OnCancel) -> None:
         try:
@@ -509,7 +688,7 @@ _PLAIN_OPTIONS = SubmitOptions()
 
 
 def _options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptions:
-    own = {"path", "client_timeout"}
+    own = {"path", "client_timeout", "key"}
     unknown = keywords.keys() - SubmitKeywords.__annotations__.keys()
     if unknown:
         name = min(unknown)
@@ -529,6 +708,41 @@ def _options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOpti
     options = SubmitOptions(**given)
     check_options(options)
     return options
+
+
+def _key_of(options: SubmitKeywords) -> str | None:
+    key = options.get("key")
+    if key is None:
+        return None
+    if not isinstance(key, str) or not key or len(key) > LONGEST_ID:
+        raise ArgumentError(
+            f"key is text of 1 to {LONGEST_ID} characters; nothing was sent", argument="key"
+        )
+    return key
+
+
+def account_of(gateway: Gateway) -> str:
+    """Return a text that stands for a gateway's account, for `Journal.check_account`.
+
+    fal's key id, so that a journal outlives a new secret under the same id; Maton's
+    whole key, which has no parts.
+
+    Args:
+        gateway: With its key.
+    """
+    key = getattr(gateway, "key", None)
+    text = key.reveal() if isinstance(key, Secret) else ""
+    return text.partition(":")[0] if isinstance(gateway, Fal) else text
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _find_requests(
+    send: Send, endpoint: EndpointId, start: datetime, end: datetime
+) -> AsyncIterator[HistoryItem]:
+    return find_requests(send, endpoint, start, end, with_payloads=True)
 
 
 def _full_ids(limits: Mapping[str, int]) -> dict[str, int]:

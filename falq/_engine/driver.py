@@ -2,36 +2,44 @@
 
 Owns the order of things and the end of each job. It composes scheduler, queue
 client and poller, which do not know each other, and is the poller's checker. A
-job attached by its id enters the same function at its ticket, so there is one
-way to settle.
+job attached by its id, or found in the journal, enters the same function where it
+stands, so there is one way to settle.
+
+With a journal each step is written down before the next (promises D5): planned,
+sending, accepted, completed, result, or how else it ended.
 
 What may interrupt a job, and where:
     1. In the line, while it is watched and while its result is fetched, the
        driver's task is cancelled with a cause and lets go of the job.
     2. While its submit is on the way nothing interrupts: an answer that nobody
        reads is a job that nobody can find. The cause is acted on right after,
-       and before the submit is sent again.
+       and before the submit is sent again. Nor while a record is written.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from typing import Any
 
 from attrs import define
 
 from falq import events
 from falq._core.backoff import Backoff
-from falq._core.lifecycle import JobMove
-from falq._core.protocol import CANCELLED_WORDS
+from falq._core.lifecycle import JobMove, JobState
+from falq._core.messages import Reply
+from falq._core.protocol import CANCELLED_WORDS, make_ticket
+from falq._core.recovery import Step
 from falq._core.result import GONE_AFTER, LATE_ID_GRACE_S, NotReadyError, job_failure
+from falq._engine.bookkeeper import Bookkeeper
 from falq._engine.job import Job, Stop
 from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
+from falq._engine.reconciler import Reconciler
 from falq._engine.scheduler import Scheduler
+from falq._engine.submitter import Submitter
 from falq.errors import (
     AuthenticationError,
     FalqError,
@@ -39,11 +47,10 @@ from falq.errors import (
     JobError,
     JobLostError,
     JobTimeoutError,
-    RateLimitError,
     RequestNotFoundError,
     SessionClosedError,
 )
-from falq.model import CancelOutcome, Completed, Status, Submission, Ticket
+from falq.model import CancelOutcome, Completed, EndpointId, OnUnknown, Status, Ticket
 
 logger = logging.getLogger("falq")
 
@@ -72,6 +79,9 @@ class Driver:
     Args:
         scheduler: Where a job waits for its slot.
         client: Who speaks to the server.
+        books: Who writes to the journal, if there is one.
+        reconciler: Who looks for lost submits, if that is asked for.
+        on_unknown: What becomes of those that are not found.
         hook: The session's observer, if there is one.
         clock: Loop time in seconds.
         spawn: Starts a task that the session owns and waits for when it is left.
@@ -84,15 +94,28 @@ class Driver:
         *,
         scheduler: Scheduler,
         client: QueueClient,
+        books: Bookkeeper | None,
+        reconciler: Reconciler | None,
+        on_unknown: OnUnknown,
         hook: events.Hook | None,
         clock: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
     ) -> None:
         self._scheduler = scheduler
         self._client = client
+        self._books = books
         self._hook = hook
         self._clock = clock
         self._spawn = spawn
+        self._submitter = Submitter(
+            client=client,
+            books=books,
+            reconciler=reconciler,
+            on_unknown=on_unknown,
+            tell=self._tell,
+            on_retry=self._on_retry,
+            clock=clock,
+        )
         self.tally = Tally()
 
     async def run_job(self, job: Job) -> None:
@@ -103,6 +126,7 @@ class Driver:
         try:
             result = await self._run(job)
         except FalqError as error:
+            await self._note_end(job, error)
             self._settle(job, error=error)
         except asyncio.CancelledError:
             if job.stop_cause is None:
@@ -127,13 +151,20 @@ class Driver:
     async def _run(self, job: Job) -> Any:
         if job.stop_cause is not None:
             raise asyncio.CancelledError
-        if job.submission is None:
+        if job.submission is None and job.record is None:
             return await self._follow(job)
+        step: Step | None = Step.SUBMIT
+        if self._books is not None:
+            step = await self._plan(job, self._books)
+            if step is not Step.SUBMIT and step is not Step.RESOLVE:
+                return await self._resume(job, self._books, step)
         async with self._scheduler.slot(job.job_id, job.endpoint, rank=job.rank):
             job.admitted = self._clock()
             job.move(JobMove.ADMIT)
+            job.is_sent = step is Step.RESOLVE
             self._tell(events.Admitted, job)
-            ticket = await self._submit(job, job.submission)
+            ticket = await self._submitter.obtain(job, job.submission, is_lost=step is Step.RESOLVE)
+            self.tally.submitted += 1
             if job.is_settled:
                 # Its time passed meanwhile; now that it has a name it can be cancelled.
                 job.ticket = ticket
@@ -144,44 +175,52 @@ class Driver:
                 raise asyncio.CancelledError
             return await self._follow(job)
 
-    async def _submit(self, job: Job, submission: Submission) -> Ticket:
-        def on_sending(at: datetime) -> None:
-            if job.stop_cause is not None:
-                # Nobody wants it any more, and this attempt would be paid for.
-                raise asyncio.CancelledError
-            job.submitted_at = at
-            job.is_sent = True
+    async def _plan(self, job: Job, books: Bookkeeper) -> Step | None:
+        """Give a job its row; return what its state asks for, None if its end is already known."""
+        other = books.find_live(job)
+        if other is not None:
+            job.leader = other
+            return None
+        step = Step.SUBMIT
+        if job.submission is not None or job.record is not None:
+            step = await books.plan(job, job.submission)
+        if job.stop_cause is not None:
+            raise asyncio.CancelledError
+        return step
 
-        tell_retry = self._on_retry(job, "submit")
-        has_resent = False
+    async def _resume(self, job: Job, books: Bookkeeper, step: Step | None) -> Any:
+        """Bring a job to its end that needs no submit: the journal or another job has it."""
+        if job.leader is not None:
+            return await self._join(job, job.leader)
+        record = job.record
+        if record is None:
+            raise ValueError("a job without a record cannot be resumed")
+        if record.request_id is not None:
+            ticket = make_ticket(EndpointId.parse(record.endpoint), record.request_id)
+            self._take(job, ticket)
+        if step is Step.WATCH:
+            self._tell(events.Accepted, job)
+            return await self._follow(job)
+        job.is_restored = True
+        return await books.load_outcome(record)
 
-        def on_retry(attempt: int, delay_s: float, error: FalqError) -> None:
-            tell_retry(attempt, delay_s, error)
-            if has_resent:
-                return
-            job.is_sent = False
-            is_late = job.deadline is not None and self._clock() + delay_s > job.deadline
-            if is_late and isinstance(error, RateLimitError):
-                raise error
+    def _take(self, job: Job, ticket: Ticket) -> None:
+        if job.state is JobState.WAITING:
+            job.move(JobMove.ADMIT)
+        job.is_sent = True
+        job.accept(ticket, self._clock())
 
-        def on_resend(resends: int, error: FalqError) -> None:
-            nonlocal has_resent
-            if job.stop_cause is not None:
-                raise error
-            has_resent = True
-            logger.warning(
-                "job %s is submitted again after a lost answer; it may cost twice", job.job_id
-            )
-            self._tell(events.Resending, job, resends=resends, error=error)
-
-        ticket = await self._client.submit(
-            submission,
-            on_sending=on_sending,
-            on_retry=on_retry,
-            on_resend=on_resend,
-        )
-        self.tally.submitted += 1
-        return ticket
+    async def _join(self, job: Job, leader: Job) -> Any:
+        """End as another job of this session that has the same row."""
+        await leader.wait_until(lambda job: job.ticket is not None or job.is_settled)
+        job.journal_number = leader.journal_number
+        if leader.ticket is not None:
+            self._take(job, leader.ticket)
+        await leader.wait_until(lambda job: job.is_settled)
+        job.status = leader.status
+        if leader.error is not None:
+            raise copy.copy(leader.error)
+        return leader.result
 
     async def _follow(self, job: Job) -> Any:
         """Watch an accepted job until it is completed, and fetch its result."""
@@ -207,6 +246,8 @@ class Driver:
                 raise job.stop_error
             job.completed = self._clock()
             job.move(JobMove.COMPLETE)
+            if self._books is not None and job.journal_number is not None:
+                self._books.note_completed(job)
             try:
                 return await self._fetch(job, ticket)
             except NotReadyError:
@@ -227,21 +268,26 @@ class Driver:
                 error_type="client_cancelled" if was_cancelled else done.error_type,
                 detail=done.error or f"the server says {done.word}",
             )
+        replies: list[Reply] = []
         try:
-            return await self._client.fetch(
+            result = await self._client.fetch(
                 ticket,
                 completed=done if isinstance(done, Completed) else None,
                 on_retry=self._on_retry(job, "result"),
+                on_reply=replies.append,
             )
         except JobError as error:
             error.job_id = job.job_id
             error.intent_id = job.intent_id
             raise
+        if self._books is not None and job.journal_number is not None:
+            await self._books.note_result(job, replies[0])
+        return result
 
     async def _let_go(self, job: Job) -> None:
         """End a job whose time is over, or whom nobody waits for any more."""
         outcome: CancelOutcome = "unknown" if job.is_sent else "not_submitted"
-        if job.ticket is not None:
+        if job.ticket is not None and job.leader is None:
             try:
                 cancelling = self._spawn(self.cancel(job))
             except SessionClosedError:
@@ -250,12 +296,21 @@ class Driver:
             patience_s = CANCEL_WAIT_S if job.stop_cause is Stop.TIMEOUT else None
             done, _ = await asyncio.wait({cancelling}, timeout=patience_s)
             outcome = cancelling.result() if done else "unknown"
+        error: FalqError
         if job.stop_error is not None:
-            self._settle(job, error=job.stop_error)
+            error = job.stop_error
         elif job.stop_cause is Stop.TIMEOUT:
-            self._settle(job, error=self.timeout_error(job, outcome))
+            error = self.timeout_error(job, outcome)
         else:
-            self._settle(job, error=self._cancelled_error(job, outcome))
+            error = self._cancelled_error(job, outcome)
+        await self._note_end(job, error, cancel_outcome=outcome)
+        self._settle(job, error=error)
+
+    async def _note_end(
+        self, job: Job, error: FalqError, *, cancel_outcome: CancelOutcome | None = None
+    ) -> None:
+        if self._books is not None:
+            await self._books.note_end(job, error, cancel_outcome=cancel_outcome)
 
     async def cancel(self, job: Job) -> CancelOutcome:
         """Ask the server to cancel an accepted job, and note what it says."""

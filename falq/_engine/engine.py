@@ -9,28 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import itertools
 import logging
 import os
 import random
+import secrets
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
 from falq._core.admission import Admission
 from falq._core.flow import TokenBucket
 from falq._core.lifecycle import JobState
-from falq._core.messages import Verb
+from falq._core.messages import Call, Reply, Verb
 from falq._core.pollplan import PollPlan
+from falq._core.recorded import load_options
+from falq._engine.bookkeeper import Bookkeeper, hash_of
 from falq._engine.driver import Driver
 from falq._engine.job import Job, Stop
 from falq._engine.lanes import Lanes, share_calls
 from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
+from falq._engine.reconciler import Found, Reconciler
 from falq._engine.scheduler import Scheduler
+from falq._journal.base import Journal
+from falq._journal.records import JobRecord
 from falq._transport.base import Transport
 from falq.config import SessionConfig
 from falq.errors import (
@@ -40,7 +47,15 @@ from falq.errors import (
     SubmissionUnknownError,
     WrongLoopError,
 )
-from falq.model import CancelOutcome, OnCancel, Status, Submission, Ticket, Unfinished
+from falq.model import (
+    CancelOutcome,
+    EndpointId,
+    OnCancel,
+    Status,
+    Submission,
+    Ticket,
+    Unfinished,
+)
 
 logger = logging.getLogger("falq")
 
@@ -64,7 +79,10 @@ class SessionStatistics:
         polls: Status checks answered by any word.
         calls: HTTP calls sent, by verb.
         retries: HTTP calls repeated, by verb.
-        resends: Submits repeated after a lost answer (`at_least_once` only).
+        resends: Submits repeated after a lost answer (`at_least_once`, or
+            `on_unknown="resubmit"`).
+        reconciling: Lost submits that are looked for now (`reconcile` only).
+        reconciled: Lost submits that were found.
     """
 
     waiting: int
@@ -79,6 +97,14 @@ class SessionStatistics:
     calls: dict[str, int]
     retries: dict[str, int]
     resends: int
+    reconciling: int = 0
+    reconciled: int = 0
+
+
+FindThrough: TypeAlias = Callable[
+    [Callable[[Call], Awaitable[Reply]], EndpointId, datetime, datetime], AsyncIterator[Found]
+]
+"""Yields the requests of an endpoint in a window, through a given way to send a call."""
 
 
 class Engine:
@@ -87,6 +113,9 @@ class Engine:
     Args:
         config: The session's settings.
         transport: What carries calls; the engine opens and closes it.
+        journal: Where jobs are written down, open, if that is wanted.
+        find_requests: Reads the request history through a given way to send, if
+            the gateway reaches it; for `delivery="reconcile"`.
         wall_clock: Aware UTC time.
     """
 
@@ -95,6 +124,8 @@ class Engine:
         config: SessionConfig,
         transport: Transport,
         *,
+        journal: Journal | None = None,
+        find_requests: FindThrough | None = None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.config = config
@@ -139,9 +170,27 @@ class Engine:
             on_account_error=self._halt,
             on_account_good=self._resume,
         )
+        self.journal = journal
+        self._books = None if journal is None else Bookkeeper(journal)
+        self._reconciler: Reconciler | None = None
+        if config.delivery == "reconcile":
+            self._reconciler = Reconciler(
+                find=None
+                if find_requests is None
+                else functools.partial(find_requests, self.client.ask_platform),
+                journal=journal,
+                on_the_way=self._hashes_on_the_way,
+                settle_s=config.settle_s,
+                clock=self._clock,
+                wall_clock=wall_clock,
+                spawn=self.spawn,
+            )
         self._driver = Driver(
             scheduler=self.scheduler,
             client=self.client,
+            books=self._books,
+            reconciler=self._reconciler,
+            on_unknown=config.on_unknown,
             hook=config.on_event,
             clock=self._clock,
             spawn=self.spawn_wish,
@@ -224,6 +273,11 @@ class Engine:
         if self._is_closing:
             raise self._closed_error()
 
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether this process is a child of the one that opened the session."""
+        return os.getpid() != self._pid
+
     def check_place(self) -> None:
         """Raise unless this is the process and the loop that opened the session.
 
@@ -231,7 +285,7 @@ class Engine:
             ForkedSessionError: This process is a child of the one that opened it.
             WrongLoopError: Another loop or thread runs this.
         """
-        if os.getpid() != self._pid:
+        if self.is_of_parent:
             raise ForkedSessionError(
                 "this process was forked after the session was opened; connections cannot be "
                 "shared, so open a session in the child"
@@ -258,12 +312,14 @@ class Engine:
         *,
         timeout_s: float | None,
         on_settled: Callable[[Job], None] | None = None,
+        key: str | None = None,
     ) -> Job:
         """Put a submission in line and return its job.
 
         Args:
             submission: What to submit.
             timeout_s: Seconds until it is cancelled, if there is a limit.
+            key: The caller's own name for it in the journal.
             on_settled: Hears of its end.
         """
         if self._group is None or self._is_closing:
@@ -280,12 +336,55 @@ class Engine:
             rank=1 if options.priority == "low" else 0,
             keeps_pace=not options.store_io,
             on_settled=on_settled,
+            key=key,
         )
         if timeout_s is not None:
             job.deadline = now + timeout_s
             job.timer = self._loop.call_at(job.deadline, self._expire, job)
         self._drive(job)
         return job
+
+    def resume_job(self, record: JobRecord) -> Job:
+        """Take up a job where the journal has it, or return the live one that has its row.
+
+        Raises:
+            SessionClosedError: The session is closed.
+        """
+        if self._books is None:
+            raise ValueError("a session without a journal resumes nothing")
+        live = self._books.find_number(record.number)
+        if live is not None:
+            return live
+        target = EndpointId.parse(record.endpoint)
+        options = load_options(record.options)
+        submission = None
+        if record.input is not None:
+            submission = Submission(
+                endpoint=target,
+                body=record.input,
+                options=options,
+                intent_id=record.intent_id or secrets.token_hex(16),
+            )
+        job = Job(
+            job_id=next(self._numbers),
+            endpoint=target.full,
+            created=self._clock(),
+            intent_id=record.intent_id,
+            submission=submission,
+            rank=1 if options.priority == "low" else 0,
+            keeps_pace=not options.store_io,
+        )
+        self._books.keep(job, record)
+        self._drive(job)
+        return job
+
+    def _hashes_on_the_way(self, endpoint: str) -> set[str]:
+        """Return the hashes of the submits to an endpoint that are being answered now."""
+        return {
+            hash_of(job)
+            for job in self._jobs.values()
+            if job.endpoint == endpoint and job.is_on_the_way and not job.is_reconciling
+        }
 
     def attach_job(self, ticket: Ticket) -> Job:
         """Return a job for a request that exists; nothing watches it yet."""
@@ -325,6 +424,8 @@ class Engine:
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.job_id, None)
         job.task = None
+        if self._books is not None:
+            self._books.forget(job)
         if not job.is_settled:
             # Only a bug that ended the loops gets here; nobody shall wait for ever.
             self._driver.settle_from_outside(job, self._end_of(job))
@@ -335,13 +436,12 @@ class Engine:
             return
         job.stop_cause = cause
         job.stop_error = error
-        is_on_the_way = job.state is JobState.SUBMITTING and job.is_sent
-        if job.has_begun and job.task is not None and not is_on_the_way:
+        if job.has_begun and job.task is not None and not job.is_uninterruptible:
             job.task.cancel()
 
     def _expire(self, job: Job) -> None:
         job.timer = None
-        is_on_the_way = job.state is JobState.SUBMITTING and job.is_sent
+        is_on_the_way = job.is_on_the_way
         self._stop_job(job, Stop.TIMEOUT)
         if is_on_the_way:
             error = self._driver.timeout_error(job, "unknown")
@@ -367,8 +467,10 @@ class Engine:
 
     async def check_now(self, job: Job, *, logs: bool) -> Status:
         """Ask the server for a job's status; what it says also wakes the readers."""
+        await job.wait_until(lambda job: job.ticket is not None or job.is_settled)
         if job.ticket is None:
-            raise ValueError("a job without a ticket has no status")
+            # A recovered job whose submit was not found, or refused.
+            raise job.error or self._closed_error()
         status = await self.client.check(job.ticket, logs=logs)
         if job.task is not None and not job.is_settled:
             self._poller.hurry(job)
@@ -414,7 +516,7 @@ class Engine:
         Raises:
             WrongLoopError: Another loop or thread runs this; nothing was closed.
         """
-        if self._main is None or os.getpid() != self._pid:
+        if self._main is None or self.is_of_parent:
             # A forked child leaves what it inherited: closing it would reach the
             # parent's connections, and the selector that both processes share.
             return
@@ -460,13 +562,13 @@ class Engine:
         """Return what leaving waits for: cancels, and submits on the way."""
         work: set[asyncio.Future[Any]] = set(self._wishes)
         for job in self._jobs.values():
-            if job.stop_cause is not None:
+            if job.stop_cause is not None and not job.is_reconciling:
                 # Its driver cancels it at the server as soon as it has an id.
                 if job.task is not None:
                     work.add(job.task)
             elif self.config.on_exit == "cancel" and not job.is_settled:
                 work.add(self.spawn(self._cancel_accepted(job)))
-            elif job.state is JobState.SUBMITTING:
+            elif job.state is JobState.SUBMITTING and not job.is_reconciling:
                 work.add(self.spawn(job.wait_until(_is_answered)))
         return work
 
@@ -540,6 +642,8 @@ class Engine:
             calls={verb.value: count for verb, count in self.client.calls.items()},
             retries={verb.value: count for verb, count in self.client.retries.items()},
             resends=self.client.resends,
+            reconciling=0 if self._reconciler is None else self._reconciler.searching,
+            reconciled=0 if self._reconciler is None else self._reconciler.found,
         )
 
     def let_go_of(self, job: Job, on_cancel: OnCancel) -> None:
@@ -551,7 +655,7 @@ class Engine:
 
 
 def _is_answered(job: Job) -> bool:
-    return job.state is not JobState.SUBMITTING
+    return job.state is not JobState.SUBMITTING or job.is_reconciling
 
 
 def _is_lost(job: Job) -> bool:

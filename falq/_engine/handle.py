@@ -87,6 +87,11 @@ class Handle:
         return self._job.intent_id
 
     @property
+    def journal_number(self) -> int | None:
+        """Number of its row in the session's journal; None without a journal."""
+        return self._job.journal_number
+
+    @property
     def last_status(self) -> Status | None:
         """What the server last said, without asking."""
         return self._job.status

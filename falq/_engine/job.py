@@ -18,6 +18,7 @@ from typing import Any
 from attrs import define, field
 
 from falq._core.lifecycle import JobMove, JobState, next_state
+from falq._journal.records import JobRecord
 from falq.errors import FalqError
 from falq.model import Status, Submission, Ticket, Timings
 
@@ -58,6 +59,15 @@ class Job:
         has_begun: Whether the driver has taken it up.
         first_missing: Loop instant of the first 404 in a row.
         missing: 404 answers in a row.
+        key: The caller's own name for it in the journal.
+        journal_number: Number of its row in the journal, if it has one.
+        record: That row as it was found, if it was there before this session.
+        input_sha256: Hash of its canonical input, once it was asked for.
+        attempts_noted: Intents that this session wrote for it.
+        is_noting: Whether a record of it is being written: it is not interrupted.
+        is_reconciling: Whether its lost submit is being looked for.
+        is_restored: Whether its end comes from the journal.
+        leader: The job of this session that has the same row, if it was not the first.
         on_settled: Hears of the end, before any waiter.
     """
 
@@ -84,6 +94,15 @@ class Job:
     on_settled: Callable[[Job], None] | None = field(default=None, repr=False)
     first_missing: float | None = None
     missing: int = 0
+    key: str | None = None
+    journal_number: int | None = None
+    record: JobRecord | None = field(default=None, repr=False)
+    input_sha256: str | None = None
+    attempts_noted: int = 0
+    is_noting: bool = False
+    is_reconciling: bool = False
+    is_restored: bool = False
+    leader: Job | None = field(default=None, repr=False)
     admitted: float | None = None
     accepted: float | None = None
     completed: float | None = None
@@ -112,6 +131,16 @@ class Job:
         if self.state is JobState.SUBMITTING:
             return not self.is_sent
         return self.state is JobState.WAITING
+
+    @property
+    def is_on_the_way(self) -> bool:
+        """Whether a submit of it was sent and there is no answer yet."""
+        return self.state is JobState.SUBMITTING and self.is_sent
+
+    @property
+    def is_uninterruptible(self) -> bool:
+        """Whether letting go of it now would leave something behind that nobody knows of."""
+        return self.is_noting or self.is_on_the_way
 
     def move(self, move: JobMove) -> None:
         """Go to the state that `move` leads to, and wake those who wait."""

@@ -184,6 +184,7 @@ class OutcomeStream:
                     result=job.result,
                     error=job.error,
                     timings=job.timings(job.created),
+                    journal_number=job.journal_number,
                 )
             )
 

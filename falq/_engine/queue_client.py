@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from falq._core import protocol
 from falq._core.messages import Call, Reply, Verb
@@ -32,6 +32,22 @@ from falq.model import CancelOutcome, Completed, Delivery, Status, Submission, T
 
 BUDGET_PAUSE_S = 5.0
 """How long a retry waits before it asks an empty budget again, in seconds."""
+
+
+class SubmitNotes(Protocol):
+    """Who writes down what happens to a submit, while the submit waits for it."""
+
+    async def before_sending(self, at: datetime) -> None:
+        """Write the intent; what it raises keeps the attempt from being sent."""
+        ...
+
+    async def after_no_job(self, reason: str) -> None:
+        """Write that the attempt made no job and is repeated."""
+        ...
+
+    async def before_resend(self, error: SubmissionUnknownError) -> None:
+        """Write that a lost submit is sent again; what it raises keeps it from that."""
+        ...
 
 
 class QueueClient:
@@ -91,6 +107,7 @@ class QueueClient:
         on_sending: Callable[[datetime], None],
         on_retry: Callable[[int, float, FalqError], None],
         on_resend: Callable[[int, FalqError], None],
+        notes: SubmitNotes | None = None,
     ) -> Ticket:
         """Submit once, and again only where it is certain that no job exists.
 
@@ -99,6 +116,7 @@ class QueueClient:
             on_sending: Hears the time before each attempt.
             on_retry: Hears of each wait: attempt, seconds, reason.
             on_resend: Hears of each repetition that may cost twice.
+            notes: Writes each step down, if there is a journal.
 
         Raises:
             SubmissionUnknownError: There may be a job.
@@ -116,7 +134,7 @@ class QueueClient:
 
         while True:
             attempt += 1
-            answer = await self._attempt_submit(call, note_sending, first=attempt == 1)
+            answer = await self._attempt_submit(call, note_sending, notes, first=attempt == 1)
             verdict = classify_submit(submission.endpoint, answer)
             if verdict.outcome is SubmitOutcome.ACCEPTED and verdict.ticket is not None:
                 self._on_account_good()
@@ -132,20 +150,29 @@ class QueueClient:
                 resends += 1
                 self.resends += 1
                 on_resend(resends, error)
+                await _note_resend(notes, error)
                 attempt = 0
                 continue
             wait_s, reason = self._wait_for_submit(submission, answer, attempt)
+            await _note_no_job(notes, reason)
             on_retry(attempt, wait_s, reason)
             await self._wait_to_retry(Verb.SUBMIT, wait_s)
 
     async def _attempt_submit(
-        self, call: Call, on_sending: Callable[[datetime], None], *, first: bool
+        self,
+        call: Call,
+        on_sending: Callable[[datetime], None],
+        notes: SubmitNotes | None,
+        *,
+        first: bool,
     ) -> Reply | TransportError:
         await self._lanes.enter(Verb.SUBMIT)
         try:
             # Asked at the last moment: what waited in the lane while the account
             # turned out to be locked is not sent.
             self._check_account()
+            if notes is not None:
+                await notes.before_sending(self._wall_clock())
             on_sending(self._wall_clock())
             return await self._carry(call, first=first)
         except TransportError as error:
@@ -298,6 +325,7 @@ class QueueClient:
         *,
         completed: Completed | None,
         on_retry: Callable[[int, float, FalqError], None],
+        on_reply: Callable[[Reply], None] = lambda _: None,
     ) -> Any:
         """Return the result, asking again as long as it may still be there.
 
@@ -305,6 +333,7 @@ class QueueClient:
             ticket: Whose.
             completed: The status that said so; None if nobody looked.
             on_retry: Hears of each wait.
+            on_reply: Is given the reply that the result was read from.
 
         Raises:
             NotReadyError: The request is not finished.
@@ -321,7 +350,9 @@ class QueueClient:
             try:
                 reply = await self._send(call, first=attempt == 1)
                 if 200 <= reply.status_code < 300 and reply.status_code != 202:
-                    return judge.accept(protocol.read_payload(reply, ticket))
+                    result = judge.accept(protocol.read_payload(reply, ticket))
+                    on_reply(reply)
+                    return result
                 error = judge.weigh(
                     reply, self._error(reply, endpoint=ticket, doing="read the result")
                 )
@@ -347,6 +378,15 @@ class QueueClient:
                 self._lanes.pause(wait_s)
             on_retry(attempt, wait_s, error)
             await self._wait_to_retry(Verb.RESULT, max(wait_s, judge.least_wait_s))
+
+    async def ask_platform(self, call: Call) -> Reply:
+        """Carry a call to the Platform API, in its own lane.
+
+        Raises:
+            TransportError: There is no reply.
+            UnsupportedError: The gateway does not reach it. Nothing was sent.
+        """
+        return await self._send(call, first=True)
 
     async def _send(self, call: Call, *, first: bool) -> Reply:
         await self._lanes.enter(call.verb)
@@ -393,3 +433,13 @@ class QueueClient:
         if isinstance(error, RateLimitError):
             error.retry_after_s = read_retry_after(reply, wall_now_s=self._wall_clock().timestamp())
         return error
+
+
+async def _note_resend(notes: SubmitNotes | None, error: SubmissionUnknownError) -> None:
+    if notes is not None:
+        await notes.before_resend(error)
+
+
+async def _note_no_job(notes: SubmitNotes | None, reason: FalqError) -> None:
+    if notes is not None:
+        await notes.after_no_job(str(reason))

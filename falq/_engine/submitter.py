@@ -1,0 +1,301 @@
+"""From a slot to a ticket: submit a job, or find the one that was made.
+
+Owns what happens around the attempts of one job's submit: events, records in the
+journal, and what becomes of a lost answer. The queue client sends, the reconciler
+looks, the bookkeeper writes. The driver is its only caller.
+
+What a lost answer leads to, by `delivery`:
+    1. `at_most_once`: `SubmissionUnknownError`.
+    2. `at_least_once`: the queue client sends again, and raises the same in the end.
+    3. `reconcile`: it is looked for. Not found after `settle_s` it is held, which is
+       the same error, or submitted again if `on_unknown` says so and the history,
+       read after that time, lists nothing that could be it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from falq import events
+from falq._core.protocol import make_ticket
+from falq._core.refusal import is_account_wide
+from falq._engine.bookkeeper import Bookkeeper, hash_of
+from falq._engine.job import Job
+from falq._engine.queue_client import QueueClient
+from falq._engine.reconciler import LostSubmit, Reconciler, Resolution
+from falq.errors import (
+    ApiError,
+    ArgumentError,
+    FalqError,
+    JournalError,
+    RateLimitError,
+    SubmissionUnknownError,
+    TransportError,
+)
+from falq.model import EndpointId, OnUnknown, Submission, Ticket
+
+logger = logging.getLogger("falq")
+
+
+class Tell(Protocol):
+    """Tells the session's observer of an event of a job."""
+
+    def __call__(self, kind: type[events.Event], job: Job, **facts: Any) -> None:
+        """Tell it; never raises."""
+        ...
+
+
+class Submitter:
+    """Submits jobs.
+
+    Args:
+        client: Who sends.
+        books: Who writes to the journal, if there is one.
+        reconciler: Who looks for lost submits, if that is asked for.
+        on_unknown: What becomes of those that are not found.
+        tell: Tells the observer.
+        on_retry: Returns what tells it of retries.
+        clock: Loop time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: QueueClient,
+        books: Bookkeeper | None,
+        reconciler: Reconciler | None,
+        on_unknown: OnUnknown,
+        tell: Tell,
+        on_retry: Callable[[Job, str], Callable[[int, float, FalqError], None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._books = books
+        self._reconciler = reconciler
+        self._on_unknown = on_unknown
+        self._tell = tell
+        self._on_retry = on_retry
+        self._clock = clock
+
+    async def obtain(self, job: Job, submission: Submission | None, *, is_lost: bool) -> Ticket:
+        """Return the server's receipt of a job, submitting it unless it is lost already.
+
+        Args:
+            job: In its slot.
+            submission: What to send; None if the journal did not keep it.
+            is_lost: Its submit was sent in an earlier session and never answered.
+
+        Raises:
+            SubmissionUnknownError: There may be a job.
+            ApiError: The server refused it.
+            TransportError: It could not be sent.
+            JournalError: The intent could not be written; nothing was sent.
+        """
+        while True:
+            try:
+                if is_lost:
+                    raise _unknown_of(job)
+                if submission is None:
+                    raise ArgumentError(
+                        "the journal kept no input of this job; submit it again with its input "
+                        "and its key",
+                        argument="key",
+                    )
+                ticket = await self._submit(job, submission)
+            except SubmissionUnknownError as error:
+                found = await self._look_for(job, error)
+                if found is None:
+                    is_lost = False
+                    continue
+                ticket = found
+            if self._reconciler is not None:
+                self._reconciler.claim(ticket.request_id)
+            if self._books is not None:
+                await self._books.note_accepted(job, ticket.request_id)
+            return ticket
+
+    async def _submit(self, job: Job, submission: Submission) -> Ticket:
+        watch = _Watch(job, self._on_retry(job, "submit"), self._tell, self._clock)
+        notes = None if self._books is None else _Notes(self._books, job)
+        try:
+            return await self._client.submit(
+                submission,
+                on_sending=watch.on_sending,
+                on_retry=watch.on_retry,
+                on_resend=watch.on_resend,
+                notes=notes,
+            )
+        except (TransportError, SubmissionUnknownError, ApiError) as error:
+            if notes is not None:
+                await notes.after_failure(error)
+            raise
+
+    async def _look_for(self, job: Job, error: SubmissionUnknownError) -> Ticket | None:
+        """Return the ticket of a lost submit, None to submit it again, or raise `error`."""
+        if self._reconciler is None:
+            raise error
+        sent_at = error.sent_at or job.submitted_at or datetime.now(UTC)
+        target = EndpointId.parse(job.endpoint)
+        job.is_reconciling = True
+        try:
+            resolution = await self._reconciler.resolve(
+                LostSubmit(
+                    name=job.job_id,
+                    endpoint=target,
+                    input_sha256=hash_of(job),
+                    sent_at=sent_at.timestamp(),
+                    intent_id=job.intent_id,
+                    number=job.journal_number,
+                    has_webhook=_has_webhook(job),
+                )
+            )
+        finally:
+            job.is_reconciling = False
+        if resolution.request_id is not None:
+            return make_ticket(target, resolution.request_id)
+        if not self._may_resubmit(job, resolution):
+            raise _held(error, resolution)
+        await self._allow_resend(job, error)
+        return None
+
+    def _may_resubmit(self, job: Job, resolution: Resolution) -> bool:
+        is_wanted = job.stop_cause is None and job.submission is not None
+        return self._on_unknown == "resubmit" and resolution.is_absent and is_wanted
+
+    async def _allow_resend(self, job: Job, error: SubmissionUnknownError) -> None:
+        if self._books is not None:
+            await _Notes(self._books, job).before_resend(error)
+        self._client.resends += 1
+        job.is_sent = False
+        logger.warning(
+            "job %s is submitted again: the history did not list its lost submit; it may cost "
+            "twice",
+            job.job_id,
+        )
+        self._tell(events.Resending, job, resends=1, error=error)
+
+
+class _Watch:
+    """What one job does while its submit is sent, and sent again."""
+
+    def __init__(
+        self,
+        job: Job,
+        tell_retry: Callable[[int, float, FalqError], None],
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
+        self._job = job
+        self._tell_retry = tell_retry
+        self._tell = tell
+        self._clock = clock
+        self._has_resent = False
+
+    def on_sending(self, at: datetime) -> None:
+        job = self._job
+        if job.stop_cause is not None:
+            # Nobody wants it any more, and this attempt would be paid for.
+            raise asyncio.CancelledError
+        job.submitted_at = at
+        job.is_sent = True
+
+    def on_retry(self, attempt: int, delay_s: float, error: FalqError) -> None:
+        job = self._job
+        self._tell_retry(attempt, delay_s, error)
+        if self._has_resent:
+            return
+        job.is_sent = False
+        is_late = job.deadline is not None and self._clock() + delay_s > job.deadline
+        if is_late and isinstance(error, RateLimitError):
+            raise error
+
+    def on_resend(self, resends: int, error: FalqError) -> None:
+        job = self._job
+        if job.stop_cause is not None:
+            raise error
+        self._has_resent = True
+        logger.warning(
+            "job %s is submitted again after a lost answer; it may cost twice", job.job_id
+        )
+        self._tell(events.Resending, job, resends=resends, error=error)
+
+
+class _Notes:
+    """What the journal is told of one job's submit; see `queue_client.SubmitNotes`."""
+
+    def __init__(self, books: Bookkeeper, job: Job) -> None:
+        self._books = books
+        self._job = job
+        self._is_open = False
+
+    async def before_sending(self, at: datetime) -> None:
+        await self._books.note_sending(self._job, at)
+        self._is_open = True
+        if self._job.stop_cause is not None:
+            # It came while the intent was written.
+            await self.after_no_job("nobody wants it any more")
+            raise asyncio.CancelledError
+
+    async def after_no_job(self, reason: str) -> None:
+        if self._is_open:
+            self._is_open = False
+            await self._books.note_not_sent(self._job, reason)
+
+    async def after_failure(self, error: FalqError) -> None:
+        if isinstance(error, SubmissionUnknownError):
+            if self._is_open:
+                self._is_open = False
+                await self._books.note_unknown(self._job, error.reason)
+        elif isinstance(error, TransportError) or is_account_wide(error):
+            # Neither says anything of the job: it can be sent when that has passed.
+            await self.after_no_job(str(error))
+            self._job.is_sent = False
+
+    async def before_resend(self, error: SubmissionUnknownError) -> None:
+        await self.after_failure(error)
+        try:
+            await self._books.note_resend(self._job, "submitted again after a lost answer")
+        except JournalError:
+            # What the caller must know is that there may be a job.
+            raise error from None
+
+
+def _has_webhook(job: Job) -> bool:
+    if job.submission is not None:
+        return job.submission.options.webhook_url is not None
+    return job.record is not None and bool(job.record.options.get("webhook_url"))
+
+
+def _unknown_of(job: Job) -> SubmissionUnknownError:
+    """Return what a submit of an earlier session ends with, if nothing is found."""
+    record = job.record
+    sent_at = None
+    if record is not None and record.sent_at is not None:
+        sent_at = datetime.fromtimestamp(record.sent_at, UTC)
+    return SubmissionUnknownError(
+        f"the answer to an earlier submit to {job.endpoint} was lost: there may be a job, and a "
+        f"bill; look for it in fal's request history before you submit it again (intent "
+        f"{job.intent_id})",
+        endpoint=job.endpoint,
+        intent_id=job.intent_id,
+        sent_at=sent_at,
+        attempts=1 if record is None else record.attempts,
+        reason="interrupted" if record is None else record.reason or "interrupted",
+    )
+
+
+def _held(error: SubmissionUnknownError, resolution: Resolution) -> SubmissionUnknownError:
+    return SubmissionUnknownError(
+        f"the answer to a submit to {error.endpoint} was lost ({error.reason}) and the job was not "
+        f"found: {resolution.reason}; there may be a job, and a bill, so falq did not send it "
+        f"again (intent {error.intent_id})",
+        endpoint=error.endpoint,
+        intent_id=error.intent_id,
+        sent_at=error.sent_at,
+        attempts=error.attempts,
+        reason=resolution.reason,
+    )

@@ -1,0 +1,316 @@
+"""A session that writes its jobs down: what the journal has after each way to end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import falq
+from falq._core.canonical import input_sha256
+from falq._journal.memory import MemoryJournal
+from falq._journal.records import PlannedJob
+from falq._journal.states import RecordState
+from falq.emulator import Fault, Scenario
+from falq.testing import LoopbackEmulator
+
+
+@pytest.fixture
+async def journal():
+    async with MemoryJournal() as journal:
+        yield journal
+
+
+async def states_of(journal):
+    return [row.state for row in await rows_of(journal)]
+
+
+async def rows_of(journal):
+    return [row async for page in journal.load_jobs() for row in page]
+
+
+async def test_a_job_is_fetched_when_it_settles_and_delivered_when_that_is_said(a_session, journal):
+    async with a_session(LoopbackEmulator(), journal=journal) as session:
+        handle = await session.submit("acme/echo", {"n": 1})
+        assert await states_of(journal) == [RecordState.ACCEPTED]
+        assert await handle == {"n": 1}
+        (row,) = await rows_of(journal)
+        assert row.state is RecordState.FETCHED
+        assert row.request_id == handle.request_id
+        assert row.number == handle.journal_number
+        assert row.key == row.intent_id == handle.intent_id
+        await session.acknowledge(handle)
+        await session.acknowledge(handle)
+        assert await states_of(journal) == [RecordState.DELIVERED]
+
+
+async def test_the_outcomes_of_a_map_name_their_rows(a_session, journal):
+    async with a_session(LoopbackEmulator(), journal=journal) as session:
+        outcomes = [one async for one in session.map("acme/echo", ({"n": n} for n in range(5)))]
+        for outcome in outcomes:
+            await session.acknowledge(outcome)
+    assert sorted(one.journal_number for one in outcomes) == [1, 2, 3, 4, 5]
+    assert set(await states_of(journal)) == {RecordState.DELIVERED}
+
+
+async def test_without_a_journal_a_handle_has_no_number_and_nothing_is_recovered(a_session):
+    async with a_session(LoopbackEmulator()) as session:
+        handle = await session.submit("acme/echo", {})
+        assert handle.journal_number is None
+        with pytest.raises(falq.ConfigError, match="journal"):
+            await session.recover()
+        with pytest.raises(falq.ConfigError, match="journal"):
+            await session.acknowledge(handle)
+
+
+async def test_a_refused_submit_is_refused_in_the_journal_and_again_by_its_key(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(absent_apps=("acme/echo",)))
+    async with a_session(emulator, journal=journal) as session:
+        for _ in range(2):
+            with pytest.raises(falq.RequestNotFoundError):
+                await session.submit("acme/echo", {}, key="one")
+    assert await states_of(journal) == [RecordState.REFUSED]
+    assert emulator.stats().replies["404"] == 1
+
+
+async def test_a_job_that_failed_fails_again_by_its_key_without_a_call(a_session, journal):
+    emulator = LoopbackEmulator()
+    async with a_session(emulator, journal=journal) as session:
+        errors = []
+        for _ in range(2):
+            with pytest.raises(falq.JobInputError) as caught:
+                await session.subscribe("fal-ai/flux/schnell", {}, key="one")
+            errors.append(caught.value)
+    assert emulator.stats().submits == 1
+    assert await states_of(journal) == [RecordState.FAILED]
+    assert errors[0].problems == errors[1].problems != ()
+    assert errors[0].request_id == errors[1].request_id
+
+
+async def test_a_settled_key_gives_its_result_without_a_call(a_session, journal):
+    emulator = LoopbackEmulator()
+    async with a_session(emulator, journal=journal) as session:
+        assert await session.subscribe("acme/echo", {"n": 1}, key="one") == {"n": 1}
+        sent = sum(emulator.stats().replies.values())
+        assert await session.subscribe("acme/echo", {"n": 1.0}, key="one") == {"n": 1}
+        assert sum(emulator.stats().replies.values()) == sent
+
+
+async def test_one_key_given_twice_at_once_is_one_job(a_session, journal):
+    emulator = LoopbackEmulator()
+    async with a_session(emulator, journal=journal) as session:
+        results = await asyncio.gather(
+            *(session.subscribe("acme/echo", {"n": 1}, key="one") for _ in range(3))
+        )
+    assert results == [{"n": 1}] * 3
+    assert emulator.stats().submits == 1
+    assert await states_of(journal) == [RecordState.FETCHED]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_known_key_with_other_content_is_a_conflict(a_session, journal, at_once):
+    emulator = LoopbackEmulator()
+    async with a_session(emulator, journal=journal) as session:
+        first = await session.submit("acme/echo", {"n": 1}, key="one")
+        if not at_once:
+            await first
+        with pytest.raises(falq.JournalConflictError) as caught:
+            await session.submit("acme/echo", {"n": 2}, key="one")
+        assert caught.value.keys == ("one",)
+        assert await first == {"n": 1}
+    assert emulator.stats().submits == 1
+
+
+async def test_a_key_is_for_one_job_and_is_text(a_session, journal):
+    async with a_session(LoopbackEmulator(), journal=journal) as session:
+        with pytest.raises(falq.ArgumentError):
+            session.map("acme/echo", [{}], key="one")
+        with pytest.raises(falq.ArgumentError):
+            await session.submit("acme/echo", {}, key="")
+
+
+async def test_a_submit_that_was_never_sent_leaves_a_planned_job(a_session, journal):
+    emulator = LoopbackEmulator()
+    transport = emulator.transport()
+    transport.refusals = 100
+    async with a_session(emulator, transport=transport, journal=journal) as session:
+        with pytest.raises(falq.ConnectError):
+            await session.submit("acme/echo", {}, key="one")
+        (row,) = await rows_of(journal)
+        assert row.state is RecordState.PLANNED
+        assert row.attempts == 3
+        assert len({one.intent_id for one in await journal.load_attempts(1)}) == 3
+        transport.refusals = 0
+        await session.subscribe("acme/echo", {}, key="one")
+    assert await states_of(journal) == [RecordState.FETCHED]
+
+
+async def test_an_account_without_money_leaves_its_jobs_planned(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(is_locked=True))
+    async with a_session(emulator, journal=journal) as session:
+        outcomes = [one async for one in session.map("acme/echo", ({"n": n} for n in range(50)))]
+    assert all(isinstance(one.error, falq.AuthenticationError) for one in outcomes)
+    assert set(await states_of(journal)) == {RecordState.PLANNED}
+
+
+async def test_a_throttled_submit_writes_an_intent_for_each_attempt(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(faults=(Fault("rate_limited", "submit", times=2),)))
+    async with a_session(emulator, journal=journal) as session:
+        await session.subscribe("acme/echo", {})
+    outcomes = [one.outcome for one in await journal.load_attempts(1)]
+    assert outcomes == [RecordState.PLANNED, RecordState.PLANNED, RecordState.ACCEPTED]
+
+
+async def test_a_resent_submit_is_two_attempts_in_the_journal(a_session, journal):
+    fault = Fault("reset", "submit", when="after", times=1)
+    emulator = LoopbackEmulator(Scenario(faults=(fault,)))
+    async with a_session(emulator, journal=journal, delivery="at_least_once") as session:
+        await session.subscribe("acme/echo", {})
+    outcomes = [one.outcome for one in await journal.load_attempts(1)]
+    assert outcomes == [RecordState.UNKNOWN, RecordState.ACCEPTED]
+    assert emulator.stats().submits == 2
+
+
+async def test_a_lost_submit_is_unknown_in_the_journal_and_by_its_key(a_session, journal):
+    fault = Fault("reset", "submit", when="after", times=1)
+    emulator = LoopbackEmulator(Scenario(faults=(fault,)))
+    async with a_session(emulator, journal=journal) as session:
+        for _ in range(2):
+            with pytest.raises(falq.SubmissionUnknownError) as caught:
+                await session.submit("acme/echo", {}, key="one")
+            assert caught.value.sent_at is not None
+    assert await states_of(journal) == [RecordState.UNKNOWN]
+    assert emulator.stats().submits == 1
+
+
+async def test_a_job_in_line_that_is_dropped_is_cancelled_in_the_journal(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    async with a_session(emulator, journal=journal, max_jobs=1) as session:
+        first = await session.submit("acme/echo", {"n": 1})
+        waiting = asyncio.create_task(session.submit("acme/echo", {"n": 2}))
+        await asyncio.sleep(1.0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        await first
+        await asyncio.sleep(0.1)
+    assert await states_of(journal) == [RecordState.FETCHED, RecordState.CANCELLED]
+    assert emulator.stats().submits == 1
+
+
+async def test_a_job_whose_time_passed_is_cancelled_in_the_journal(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=500.0))
+    async with a_session(emulator, journal=journal) as session:
+        with pytest.raises(falq.JobTimeoutError):
+            await session.subscribe("acme/echo", {}, client_timeout=3.0)
+    assert await states_of(journal) == [RecordState.CANCELLED]
+
+
+async def test_a_closed_session_leaves_its_jobs_to_the_next_one(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    async with a_session(emulator, journal=journal) as session:
+        gone = [await session.submit("acme/echo", {"n": n}) for n in range(3)]
+    assert set(await states_of(journal)) == {RecordState.ACCEPTED}
+    async with a_session(emulator, journal=journal) as session:
+        handles = await session.recover()
+        assert [one.request_id for one in await session.recover()] == [""] * 3
+        assert [await one for one in handles] == [{"n": 0}, {"n": 1}, {"n": 2}]
+        assert [one.request_id for one in handles] == [one.request_id for one in gone]
+        assert [await one for one in await session.recover()] == [{"n": 0}, {"n": 1}, {"n": 2}]
+        for one in handles:
+            await session.acknowledge(one)
+        assert await session.recover() == []
+    assert emulator.stats().submits == 3
+
+
+async def test_planned_jobs_are_submitted_again_only_on_request(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    async with a_session(emulator, journal=journal, max_jobs=1) as session:
+        tasks = [asyncio.create_task(session.submit("acme/echo", {"n": n})) for n in range(3)]
+        await asyncio.sleep(1.0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(await states_of(journal)) == ["accepted", "planned", "planned"]
+    async with a_session(emulator, journal=journal) as session:
+        assert [await one for one in await session.recover()] == [{"n": 0}]
+    async with a_session(emulator, journal=journal) as session:
+        handles = await session.recover(resume_planned=True)
+        assert [await one for one in handles] == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert emulator.stats().submits == 3
+
+
+async def test_options_survive_a_restart(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    async with a_session(emulator, journal=journal, max_jobs=1) as session:
+        options = {"priority": "low", "tags": {"team": "a"}, "store_io": False}
+        tasks = [
+            asyncio.create_task(session.submit("acme/echo", {"n": n}, **options)) for n in range(2)
+        ]
+        await asyncio.sleep(1.0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    transport = emulator.transport()
+    async with a_session(emulator, transport=transport, journal=journal) as session:
+        for handle in await session.recover(resume_planned=True):
+            await handle
+    (submit,) = [call for call in transport.calls if call.verb == "submit"]
+    headers = {name.lower(): value for name, value in submit.headers.items()}
+    assert headers["x-fal-store-io"] == "0"
+    assert headers["x-fal-queue-priority"] == "low"
+
+
+async def test_another_account_is_refused_before_anything_is_sent(a_session, journal):
+    emulator = LoopbackEmulator()
+    transport = emulator.transport()
+    async with a_session(emulator, journal=journal):
+        pass
+    other = falq.Fal(key="other:key", queue_url=emulator.gateway.queue_url)
+    with pytest.raises(falq.JournalError, match="account"):
+        async with falq.Session(other, transport=transport, journal=journal):
+            pass
+    key_id = emulator.gateway.key.reveal().partition(":")[0]
+    rotated = falq.Fal(key=f"{key_id}:new", queue_url=emulator.gateway.queue_url)
+    async with falq.Session(rotated, transport=transport, journal=journal):
+        pass
+    assert transport.calls == []
+
+
+async def test_a_single_record_is_taken_up_once_however_often_it_is_given(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    planned = PlannedJob(
+        endpoint="acme/echo",
+        input_sha256=input_sha256("acme/echo", {"n": 1}),
+        input=b'{"n":1}',
+        key="row",
+    )
+    (number,) = await journal.plan([planned])
+    record = await journal.load_job(number=number)
+    async with a_session(emulator, journal=journal) as session:
+        handles = [session.resume(record) for _ in range(2)]
+        handles.append(await session.submit("acme/echo", {"n": 1}, key="row"))
+        assert isinstance(await handles[0].status(), falq.InProgress)
+        assert [await one for one in handles] == [{"n": 1}] * 3
+        assert {one.journal_number for one in handles} == {number}
+    assert emulator.stats().submits == 1
+
+
+async def test_a_job_whose_input_was_not_kept_is_not_submitted(a_session, journal):
+    emulator = LoopbackEmulator()
+    planned = PlannedJob(
+        endpoint="acme/echo", input_sha256=input_sha256("acme/echo", {}), key="row"
+    )
+    (number,) = await journal.plan([planned])
+    async with a_session(emulator, journal=journal) as session:
+        assert await session.recover(resume_planned=True) == []
+        with pytest.raises(falq.ArgumentError, match="kept no input"):
+            await session.resume(await journal.load_job(number=number))
+        assert emulator.stats().submits == 0
+        assert await session.subscribe("acme/echo", {}, key="row") == {}
+
+
+async def test_leaving_one_of_two_that_share_a_key_cancels_nothing(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    async with a_session(emulator, journal=journal) as session:
+        first = await session.submit("acme/echo", {"n": 1}, key="one")
+        with pytest.raises(falq.JobTimeoutError):
+            await session.subscribe("acme/echo", {"n": 1}, key="one", client_timeout=1.0)
+        assert await first == {"n": 1}
+    assert emulator.stats().calls.get("cancel", 0) == 0
+    assert await states_of(journal) == [RecordState.FETCHED]
