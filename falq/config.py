@@ -67,6 +67,8 @@ class SessionConfig:
     seed: int | None = None
 
     def __attrs_post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            _check_kind(name, getattr(self, name), kind)
         _check_count("max_jobs", self.max_jobs)
         _check_count("max_calls", self.max_calls, least=8)
         _check_count("max_resends", self.max_resends, least=0)
@@ -80,6 +82,22 @@ class SessionConfig:
         _check_word("delivery", self.delivery, {"at_most_once", "reconcile", "at_least_once"})
         _check_word("on_unknown", self.on_unknown, {"hold", "resubmit"})
         _check_word("on_exit", self.on_exit, {"detach", "cancel"})
+
+
+_KINDS: dict[str, type] = {
+    "gateway": Gateway,
+    "poll": PollSettings,
+    "retry": RetrySettings,
+    "call_timeouts": CallTimeouts,
+    "call_limits": CallLimits,
+}
+
+
+def _check_kind(setting: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(
+            f"{setting} is a falq.{kind.__name__}, got {type(value).__name__}", setting=setting
+        )
 
 
 def _check_count(setting: str, value: object, *, least: int = 1) -> None:

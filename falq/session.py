@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import secrets
 import ssl
@@ -338,7 +339,11 @@ class Session:
         return () if self._engine is None else self._engine.unfinished
 
     def statistics(self) -> SessionStatistics:
-        """Return the counts of this moment; all are 0 before it is opened."""
+        """Return the counts of this moment, also after it was closed.
+
+        Raises:
+            SessionClosedError: It was never opened.
+        """
         return self._opened.statistics()
 
     def set_limits(
@@ -357,7 +362,9 @@ class Session:
         """
         self._use()
         limits = _full_ids(per_endpoint or {})
-        build_config(gateway=self.gateway, max_jobs=max_jobs or 1, per_endpoint=limits)
+        build_config(
+            gateway=self.gateway, max_jobs=1 if max_jobs is None else max_jobs, per_endpoint=limits
+        )
         self._opened.scheduler.set_limits(total=max_jobs, per_endpoint=limits)
 
     async def submit(
@@ -389,6 +396,7 @@ class Session:
         since nobody has its handle; with `on_cancel="detach"` it runs on and is
         named by `unfinished`.
         """
+        _check_on_cancel(on_cancel or "detach")
         job = self._start(endpoint, arguments, options)
         handle = Handle(job, self._opened, on_cancel=on_cancel or "detach")
         await self._wait_accepted(job, on_cancel or "cancel")
@@ -430,6 +438,7 @@ class Session:
             JobTimeoutError: `client_timeout` passed.
             FalqError: Any other end; see `falq.errors`.
         """
+        _check_on_cancel(on_cancel)
         job = self._start(endpoint, arguments, options)
         handle = Handle(job, self._opened, on_cancel=on_cancel)
         try:
@@ -474,6 +483,7 @@ class Session:
         self._use()
         if _key_of(options) is not None:
             raise ArgumentError("a key names one job; map has many", argument="key")
+        _check_on_cancel(on_cancel)
         build = self._builder(endpoint, options)
         return OutcomeStream(
             self._opened,
@@ -500,6 +510,7 @@ class Session:
         """
         self._use()
         ticket = make_ticket(EndpointId.parse(endpoint), request_id)
+        _check_on_cancel(on_cancel)
         return Handle(self._opened.attach_job(ticket), self._opened, on_cancel=on_cancel)
 
     async def status(self, endpoint: str, request_id: str, *, with_logs: bool = False) -> Status:
@@ -658,9 +669,11 @@ class Session:
         timeout_s = options.get("client_timeout")
         if timeout_s is None:
             return self._config.timeout
-        if isinstance(timeout_s, bool) or not timeout_s > 0:
+        is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+        if not is_number or not 0 < timeout_s < math.inf:
             raise ArgumentError(
-                "client_timeout is a number of seconds above 0; nothing was sent",
+                "client_timeout is a number of seconds above 0, or None for no limit; "
+                "nothing was sent",
                 argument="client_timeout",
             )
         return timeout_s
@@ -670,6 +683,8 @@ class Session:
     ) -> Callable[[Mapping[str, Any]], Submission]:
         """Check what all submissions of a call share; return what makes each of them."""
         path = options.get("path", "")
+        if not isinstance(path, str):
+            raise ArgumentError("path is text; nothing was sent", argument="path")
         target = EndpointId.parse(f"{endpoint}/{path.strip('/')}" if path else endpoint)
         asked = _options_of(options, self._timeout_s(options))
 
@@ -685,6 +700,14 @@ class Session:
 
 
 _PLAIN_OPTIONS = SubmitOptions()
+
+
+def _check_on_cancel(on_cancel: object) -> None:
+    # A misspelt "cancel" would otherwise leave a paid job running.
+    if on_cancel not in ("detach", "cancel"):
+        raise ArgumentError(
+            "on_cancel is 'detach' or 'cancel'; nothing was sent", argument="on_cancel"
+        )
 
 
 def _options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptions:

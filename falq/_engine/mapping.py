@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from falq._engine.engine import Engine
@@ -39,9 +39,11 @@ class OutcomeStream:
         window: Callable[[], int],
         on_cancel: OnCancel,
     ) -> None:
-        if not isinstance(inputs, Iterable | AsyncIterable):
+        is_one = isinstance(inputs, Mapping | str | bytes)
+        if is_one or not isinstance(inputs, Iterable | AsyncIterable):
             raise ArgumentError(
-                f"inputs must be an iterable of arguments, got {type(inputs).__name__}",
+                f"inputs must be an iterable of arguments, got {type(inputs).__name__}; for a "
+                "single job use subscribe",
                 argument="inputs",
             )
         self._engine = engine
