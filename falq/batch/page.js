@@ -108,7 +108,7 @@ function option(value, label) {
 function fillFilters(items) {
   const statuses = countBy(items, (item) => item.status);
   const chips = [["", "All", items.length], ...Object.keys(STATUSES).map((status) => [status, STATUSES[status].label, statuses.get(status)])];
-  document.getElementById("statuses").append(
+  document.getElementById("statuses").replaceChildren(
     ...chips
       .filter(([, , count]) => count)
       .map(([status, label, count]) =>
@@ -122,18 +122,18 @@ function fillFilters(items) {
       ),
   );
   const endpoints = [...countBy(items, (item) => item.endpoint)].sort(([one], [other]) => one.localeCompare(other));
-  document.getElementById("endpoint").append(
+  document.getElementById("endpoint").replaceChildren(
     option("", "All endpoints"),
     ...endpoints.map(([endpoint, count]) => option(endpoint, `${endpoint} (${formatCount(count)})`)),
   );
   const kinds = countBy(items, kindOf);
-  document.getElementById("kind").append(
+  document.getElementById("kind").replaceChildren(
     option("", "All kinds"),
     ...Object.keys(KINDS).filter((kind) => kinds.has(kind)).map((kind) => option(kind, `${KINDS[kind].label} (${formatCount(kinds.get(kind))})`)),
   );
   const hasCosts = items.some((item) => item.cost_usd !== null);
   const orders = Object.entries(ORDERS).filter(([name]) => hasCosts || (name !== "dearest" && name !== "cheapest"));
-  document.getElementById("sort").append(...orders.map(([name, { label }]) => option(name, label)));
+  document.getElementById("sort").replaceChildren(...orders.map(([name, { label }]) => option(name, label)));
 }
 
 function problemRow(item, open) {
@@ -154,13 +154,10 @@ function problemRow(item, open) {
   );
 }
 
-function startProblems(items, open) {
-  const problems = items.filter((item) => item.status !== "succeeded");
+function startProblems(open) {
   const body = document.getElementById("problem-rows");
   const more = document.getElementById("more-problems");
-  document.getElementById("problem-count").textContent = formatCount(problems.length);
-  document.getElementById("no-problems").hidden = problems.length > 0;
-  document.getElementById("problem-table").hidden = problems.length === 0;
+  let problems = [];
   const grow = () => {
     const start = body.children.length;
     body.append(...problems.slice(start, start + PROBLEM_ROWS).map((item) => problemRow(item, open)));
@@ -169,7 +166,14 @@ function startProblems(items, open) {
     more.textContent = `Show ${formatCount(Math.min(left, PROBLEM_ROWS))} more of ${formatCount(left)}`;
   };
   more.addEventListener("click", grow);
-  grow();
+  return (items) => {
+    problems = items.filter((item) => item.status !== "succeeded");
+    document.getElementById("problem-count").textContent = formatCount(problems.length);
+    document.getElementById("no-problems").hidden = problems.length > 0;
+    document.getElementById("problem-table").hidden = problems.length === 0;
+    body.replaceChildren();
+    grow();
+  };
 }
 
 function startTabs(tabs, onChoose) {
@@ -190,9 +194,7 @@ function startCommands() {
 }
 
 function start() {
-  const items = JSON.parse(document.getElementById("falq-data").textContent);
-  items.forEach((item) => (item.searchText = searchText(item)));
-  const byIndex = new Map(items.map((item) => [String(item.index), item]));
+  let items = JSON.parse(document.getElementById("falq-data").textContent);
   const field = (name) => document.getElementById(name);
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const charts = field("charts");
@@ -285,10 +287,26 @@ function start() {
   startTheme();
   startCommands();
   startTabs(tabs, showView);
-  startProblems(items, openAlone);
-  fillFilters(items);
+  const showProblems = startProblems(openAlone);
+
+  function take(newItems) {
+    items = newItems;
+    items.forEach((item) => (item.searchText = searchText(item)));
+    showProblems(items);
+    fillFilters(items);
+  }
+
+  take(items);
   playWhileHovered(field("grid"));
-  const asked = byIndex.get(choice.item);
+  startLive({
+    onItems: (newItems) => {
+      take(newItems);
+      showChoice();
+      showGallery();
+      if (choice.view === "charts") drawCharts(charts, items);
+    },
+  });
+  const asked = items.find((item) => String(item.index) === choice.item);
   showChoice();
   showView(choice.view);
   showGallery();

@@ -10,7 +10,7 @@ Rules:
 1. Everything a user or a model wrote goes into the page as JSON in one data
    block. The scripts put it on screen as text, never as HTML.
 2. The page makes no request but for the media beside it, and its content
-   security policy holds it to that.
+   security policy holds it to that. A live page may also ask where it came from.
 3. A report is written after money was spent: odd values (a cycle, a NaN, a lone
    surrogate, a megabyte of text) are shown as well as they can be, never refused.
 """
@@ -47,7 +47,14 @@ _STATUS_LABELS: Mapping[ItemStatus, str] = {
 
 # In the order in which they are joined: a file uses only names of earlier ones
 # while it loads.
-_SCRIPTS = ("page_dom.js", "page_gallery.js", "page_lightbox.js", "page_charts.js", "page.js")
+_SCRIPTS = (
+    "page_dom.js",
+    "page_gallery.js",
+    "page_lightbox.js",
+    "page_charts.js",
+    "page_live.js",
+    "page.js",
+)
 
 # Local pictures travel inside arguments as data URLs of megabytes. Ten thousand
 # such rows would make a page that no browser opens.
@@ -151,7 +158,7 @@ class Page:
     next_steps: Sequence[str] = ()
 
 
-def render_page(page: Page) -> str:
+def render_page(page: Page, *, events: str | None = None) -> str:
     """Return `page` as one HTML document without outside parts.
 
     The document opens from a file, needs no network and loads nothing but the
@@ -159,6 +166,9 @@ def render_page(page: Page) -> str:
 
     Args:
         page: What to show. The order of the items is the default order shown.
+        events: Relative address of server-sent events; the page then fetches
+            itself again whenever one tells of news. None for a page that stands
+            alone.
 
     Raises:
         ConfigError: jinja2 is not installed; the message names the extra.
@@ -191,7 +201,8 @@ def render_page(page: Page) -> str:
         next_steps=[_text_and_code(step) for step in page.next_steps],
         total=len(page.items),
         outcomes=_outcomes(page.items),
-        policy=markup(_policy(style, script)),
+        events=events,
+        policy=markup(_policy(style, script, is_live=events is not None)),
         style=markup(style),
         script=markup(script),
         data=markup(_data_block(page.items)),
@@ -221,7 +232,7 @@ def _own_text(name: str) -> str:
     return resources.files("falq.batch").joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(style: str, script: str, *, is_live: bool) -> str:
     # A page opened from disk has an opaque origin. Chromium lets 'self' match the
     # files beside it all the same; by the letter of the standard only `file:` does.
     beside_the_page = "'self' data: blob: file:"
@@ -232,6 +243,7 @@ def _policy(style: str, script: str) -> str:
             f"media-src {beside_the_page}",
             f"style-src {_hash_source(style)}",
             f"script-src {_hash_source(script)}",
+            *(["connect-src 'self'"] if is_live else []),
             "base-uri 'none'",
             "form-action 'none'",
         )

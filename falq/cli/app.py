@@ -24,6 +24,8 @@ from falq.cli.running import run_command, tell_failure
 from falq.errors import FalqError
 
 _QUEUE = Group("How the job is queued", sort_key=1)
+_ROWS = Group("What the rows are", sort_key=1)
+_RUN = Group("How the batch runs", sort_key=1)
 _OUTPUT = Group("Output", sort_key=2)
 
 app = App(
@@ -32,7 +34,7 @@ app = App(
     "The key comes from the environment: FAL_KEY, or MATON_API_KEY for the Maton gateway. "
     "Results go to stdout as JSON, everything else to stderr.",
     help_epilogue="Exit codes: 0 all went well · 1 a job did not · 2 usage · "
-    "3 configuration or credentials · 130 interrupted",
+    "3 configuration or credentials · 4 budget reached · 5 work left · 130 interrupted",
     help_format="plaintext",
     version=f"falq {__version__}",
     result_action="return_value",
@@ -104,6 +106,88 @@ class QueueFlags:
         return kept | ({"store_io": False} if self.no_store_io else {})
 
 
+_Words = Annotated[tuple[str, ...], Parameter(show_default=False)]
+
+
+@Parameter(name="*", group=_ROWS)
+@frozen(kw_only=True)
+class RowFlags:
+    """What the rows of a manifest are.
+
+    Attributes:
+        endpoint: Where rows go that name no endpoint.
+        format: How to read the manifest; by the ending of its name if not given.
+        set: key=template or key:=json for every row; may be repeated.
+        grid: key=values; each row becomes one for each of them; may be repeated.
+        drop: A column that templates may use and that is not sent; may be repeated.
+        dedupe: Run equal rows once.
+        on_bad_row: stop refuses a manifest with bad rows, skip runs the others.
+    """
+
+    endpoint: str | None = None
+    format: Literal["jsonl", "csv", "tsv", "text", "parquet"] | None = None
+    set: _Words = ()
+    grid: _Words = ()
+    drop: _Words = ()
+    dedupe: Annotated[bool, _Flag] = False
+    on_bad_row: Literal["stop", "skip"] = "stop"
+
+
+@Parameter(name="*", group=_RUN)
+@frozen(kw_only=True)
+class RunFlags:
+    """How a batch runs.
+
+    Attributes:
+        max_jobs: Jobs on the way at once.
+        per_endpoint: ENDPOINT=N, the same for one endpoint; may be repeated.
+        timeout: Seconds after which a job is given up and cancelled.
+        budget_usd: Most that is spent, in US dollars.
+        price: ENDPOINT=USD, the price of one job; may be repeated.
+        on_unknown: What to do with a submit whose answer stays lost: hold it back, or resubmit it.
+        settle_s: Seconds until a submit whose answer was lost counts as lost for good.
+        download: Fetch media to OUT/media.
+        name_template: How media are called, such as {id}-{index}.{ext}.
+        sorted: Put the lines of the results into the order of the rows at the end.
+        no_inputs: Leave arguments and prompts out of the page.
+        serve: Serve the page at this port while the batch runs; 0 takes a free one.
+    """
+
+    max_jobs: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    per_endpoint: _Words = ()
+    timeout: _Seconds = None
+    budget_usd: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None
+    price: _Words = ()
+    on_unknown: Literal["hold", "resubmit"] = "hold"
+    settle_s: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None
+    download: bool = True
+    name_template: str | None = None
+    sorted: Annotated[bool, _Flag] = False
+    no_inputs: Annotated[bool, _Flag] = False
+    serve: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None
+
+    def words(self) -> Any:
+        """Return them as the command takes them."""
+        from falq.cli.batch import RunWords
+
+        return RunWords(
+            max_jobs=self.max_jobs,
+            per_endpoint=self.per_endpoint,
+            timeout=self.timeout,
+            budget_usd=self.budget_usd,
+            price=self.price,
+            on_unknown=self.on_unknown,
+            settle_s=self.settle_s,
+            download=self.download,
+            name_template=self.name_template,
+            sorted=self.sorted,
+            has_inputs=not self.no_inputs,
+            serve=self.serve,
+        )
+
+
+_PLAIN_ROWS = RowFlags()
+_PLAIN_RUN = RunFlags()
 _PLAIN_OUTPUT = OutputFlags()
 _PLAIN_QUEUE = QueueFlags()
 
@@ -127,6 +211,9 @@ def run_app(tokens: Sequence[str]) -> int:
         # raise again when the interpreter closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # Of a command without a loop of its own, such as a full disk behind stdout.
+        return tell_failure(error, Output())
     return code if isinstance(code, int) else 0
 
 
@@ -283,6 +370,134 @@ def cancel(endpoint: str, request_id: str, /, *, output: OutputFlags = _PLAIN_OU
 
     streams = output.open()
     return run_command(lambda: jobs.cancel(endpoint, request_id, streams), streams)
+
+
+@app.command
+def batch(
+    manifest: str,
+    /,
+    *,
+    out: Path = Path("falq-batch"),
+    dry_run: Annotated[bool, _Flag] = False,
+    rows: RowFlags = _PLAIN_ROWS,
+    run: RunFlags = _PLAIN_RUN,
+    output: OutputFlags = _PLAIN_OUTPUT,
+) -> int:
+    """Run a file of jobs; run it again to go on where it was.
+
+    Args:
+        manifest: JSONL, CSV, TSV, plain text or Parquet; - reads standard input.
+        out: Folder for results.jsonl, media, report.html and journal.sqlite.
+        dry_run: Only check and count the rows and estimate their cost.
+        rows: What the rows are.
+        run: How it runs.
+        output: How it speaks.
+    """
+    from falq.cli import batch as room
+
+    words = room.ManifestWords(
+        manifest="-" if manifest == STDIN_WORD else manifest,
+        endpoint=rows.endpoint,
+        format=rows.format,
+        set=rows.set,
+        grid=rows.grid,
+        drop=rows.drop,
+        dedupe=rows.dedupe,
+        on_bad_row=rows.on_bad_row,
+    )
+    how, streams = run.words(), output.open()
+    if dry_run:
+        return run_command(lambda: room.dry_run(words, how, streams), streams)
+    return run_command(lambda: room.run_manifest(words, how, out, streams), streams)
+
+
+@app.command
+def resume(
+    journal: Path,
+    /,
+    *,
+    run: RunFlags = _PLAIN_RUN,
+    output: OutputFlags = _PLAIN_OUTPUT,
+) -> int:
+    """Go on with a batch that was stopped or killed.
+
+    Args:
+        journal: Its journal, such as pictures/journal.sqlite.
+        run: How it runs.
+        output: How it speaks.
+    """
+    from falq.cli import batch as room
+
+    how, streams = run.words(), output.open()
+    return run_command(lambda: room.resume(journal, how, streams), streams)
+
+
+@app.command
+def retry(
+    journal: Path,
+    /,
+    *,
+    error_type: _Words = (),
+    run: RunFlags = _PLAIN_RUN,
+    output: OutputFlags = _PLAIN_OUTPUT,
+) -> int:
+    """Run the failed rows of a batch again.
+
+    Args:
+        journal: Its journal, such as pictures/journal.sqlite.
+        error_type: Only rows with this error type, error class or status code; may be repeated.
+        run: How it runs.
+        output: How it speaks.
+    """
+    from falq.cli import batch as room
+
+    how, streams = run.words(), output.open()
+    return run_command(lambda: room.retry(journal, how, error_type, streams), streams)
+
+
+@app.command
+def report(
+    journal: Path,
+    /,
+    *,
+    to: Path | None = None,
+    no_inputs: Annotated[bool, _Flag] = False,
+    output: OutputFlags = _PLAIN_OUTPUT,
+) -> int:
+    """Write the page of a batch.
+
+    Args:
+        journal: Its journal, such as pictures/journal.sqlite.
+        to: The file; report.html beside the journal if not given.
+        no_inputs: Leave arguments and prompts out of the page.
+        output: How it speaks.
+    """
+    from falq.cli import batch as room
+
+    streams = output.open()
+    return run_command(lambda: room.report(journal, to, streams, has_inputs=not no_inputs), streams)
+
+
+@app.command
+def journal(
+    action: Literal["show", "export", "verify"],
+    journal: Path,
+    /,
+    *,
+    output: OutputFlags = _PLAIN_OUTPUT,
+) -> int:
+    """Look into a journal: show counts, export every job as JSON lines, or verify it.
+
+    Args:
+        action: show, export or verify.
+        journal: Such as pictures/journal.sqlite.
+        output: How it speaks.
+    """
+    from falq.cli import journal as room
+
+    streams = output.open()
+    actions = {"show": room.show, "export": room.export, "verify": room.verify}
+    return run_command(lambda: actions[action](journal, streams), streams)
 
 
 @app.command

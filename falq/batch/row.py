@@ -1,0 +1,264 @@
+"""One row of a batch from top to bottom: budget, job, files, line, mark.
+
+Owns the order of these, and how many jobs are in the session at once. It never
+decides which row is next or what ends a batch: `runner` does. A failed download
+costs nothing but itself, and nothing is marked as delivered before its files
+and its line are on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Container, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from attrs import evolve
+
+from falq._journal.base import Journal
+from falq._journal.records import JobRecord
+from falq._journal.states import RecordState
+from falq.batch.budget import Budget, Reserve
+from falq.batch.downloads import RowDownloads
+from falq.batch.lines import ResultLines, write_line
+from falq.batch.outcomes import (
+    DUPLICATE_KIND,
+    RowOutcome,
+    describe_error,
+    outcome_of_record,
+    status_of_error,
+)
+from falq.batch.reading import SETTLED, as_duplicate, load_outcome
+from falq.batch.work import Work
+from falq.errors import AuthenticationError, FalqError, JournalError, SessionClosedError
+from falq.session import Session
+
+
+class RowRunner:
+    """Runs single rows.
+
+    Args:
+        session: Open.
+        journal: The session's, if it has one.
+        lines: Where the lines go; None writes none.
+        downloads: Fetches media; None fetches none.
+        budget: The money.
+        max_jobs: Jobs in the session at once.
+        per_endpoint: The same for single endpoints.
+        has_timeout: Whether the session gives jobs a time limit.
+        on_over_budget: Called when a reserve would pass the limit.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        journal: Journal | None,
+        lines: ResultLines | None,
+        downloads: RowDownloads | None,
+        budget: Budget,
+        max_jobs: int,
+        per_endpoint: Mapping[str, int],
+        has_timeout: bool,
+        on_over_budget: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._journal = journal
+        self._lines = lines
+        self._downloads = downloads
+        self._budget = budget
+        # Gates of its own, because a job's time limit runs while it waits in the
+        # session's line.
+        self._gate = asyncio.Semaphore(max_jobs)
+        self._gates = {name: asyncio.Semaphore(limit) for name, limit in per_endpoint.items()}
+        self._has_timeout = has_timeout
+        self._on_over_budget = on_over_budget
+        self._in_flight: dict[str, asyncio.Event] = {}
+        self._money = asyncio.Event()
+        self.is_stopping = False
+
+    @property
+    def in_flight(self) -> Container[str]:
+        """Ids of the rows that were taken up and have no line yet."""
+        return self._in_flight
+
+    def stop(self) -> None:
+        """Submit no more rows."""
+        self.is_stopping = True
+        self._money.set()
+
+    def enter(self, work: Work) -> None:
+        """Note that a row is taken up."""
+        self._in_flight[work.id] = asyncio.Event()
+
+    def leave(self, work: Work) -> None:
+        """Note that a row has its line, or was left."""
+        self._in_flight.pop(work.id).set()
+
+    async def run(self, work: Work) -> RowOutcome | None:
+        """Run one row; return None if it was left for another time.
+
+        Raises:
+            AuthenticationError: The key is refused, so that every row would be.
+            JournalError: The journal cannot be written.
+            OSError: The output folder cannot be written.
+        """
+        if work.duplicate_of is not None:
+            return await self._follow(work, work.duplicate_of)
+        outcome, record = await self._settle(work)
+        if outcome is None:
+            return None
+        if outcome.is_success and self._downloads is not None:
+            outcome = await self._fetch_files(outcome, record)
+        if record is not None and record.state is RecordState.PLANNED:
+            # It was not sent, and a later run takes it up again: it has no line yet.
+            return outcome
+        await self._write(outcome)
+        if record is not None and outcome.is_success and not outcome.lacks_files:
+            await self._journal_or_raise().record_delivered(record.number)
+        return outcome
+
+    async def _settle(self, work: Work) -> tuple[RowOutcome | None, JobRecord | None]:
+        """Bring the row's job to its end; return its outcome and what the journal knows."""
+        record = work.record
+        if record is not None and record.state is RecordState.FETCHED:
+            return await self._load(record.number)
+        async with AsyncExitStack() as stack:
+            # A lost submit may be looked for over minutes, and runs nothing meanwhile.
+            for gate in () if work.is_lost else self._gates_of(work.endpoint):
+                await stack.enter_async_context(gate)
+            if self.is_stopping and work.is_fresh:
+                return None, None
+            held = await self._reserve(work)
+            if held is None:
+                return None, None
+            try:
+                return await self._run_job(work, held)
+            finally:
+                self._money.set()
+
+    def _gates_of(self, endpoint: str) -> list[asyncio.Semaphore]:
+        own_gate = self._gates.get(endpoint)
+        return [self._gate] if own_gate is None else [own_gate, self._gate]
+
+    async def _reserve(self, work: Work) -> Reserve | None:
+        if not work.is_fresh:
+            return self._budget.hold(work.endpoint, work.arguments)
+        while not self.is_stopping:
+            held = self._budget.reserve(work.endpoint, work.arguments)
+            if held is not None:
+                return held
+            if self._budget.reserved_usd == 0:
+                self._on_over_budget()
+                return None
+            # Jobs on the way may turn out cheaper than what is held back for them.
+            self._money.clear()
+            await self._money.wait()
+        return None
+
+    async def _run_job(
+        self, work: Work, held: Reserve
+    ) -> tuple[RowOutcome | None, JobRecord | None]:
+        result: Any = None
+        error: FalqError | None = None
+        is_settled = False
+        try:
+            result, error = await self._submit(work)
+            record = None
+            if self._journal is not None:
+                record = await self._journal.load_job(key=work.id)
+            units = None if record is None else record.billable_units
+            is_billed = error is None or error.possibly_billed
+            cost_usd = self._budget.settle(held, billable_units=units, is_billed=is_billed)
+            is_settled = True
+        finally:
+            if not is_settled:
+                self._budget.settle(held, billable_units=None, is_billed=False)
+        outcome = RowOutcome(
+            seq=work.seq,
+            id=work.id,
+            endpoint=work.endpoint,
+            status="succeeded" if error is None else status_of_error(error),
+            request_id=None if error is None else error.request_id,
+            result=result,
+            error=None if error is None else describe_error(error),
+            cost_usd=cost_usd,
+        )
+        if record is None:
+            return outcome, None
+        told = outcome_of_record(record, body=None, files=(), cost_usd=cost_usd)
+        return evolve(outcome, request_id=told.request_id, timings=told.timings), record
+
+    def _is_resumable(self, work: Work) -> bool:
+        """Return whether the journal's record is all that the session needs.
+
+        It then spares a look-up by key. A record has neither time limits nor the
+        contents of files.
+        """
+        if not work.is_fresh:
+            return True
+        return not (work.files or self._has_timeout or "client_timeout" in work.options)
+
+    async def _submit(self, work: Work) -> tuple[Any, FalqError | None]:
+        try:
+            if work.record is not None and self._is_resumable(work):
+                return await self._session.resume(work.record).result(), None
+            arguments = await work.load_arguments()
+            keywords = work.submit_keywords()
+            if self._journal is not None:
+                keywords["key"] = work.id
+            handle = await self._session.submit(
+                work.endpoint, arguments, on_cancel="detach", **keywords
+            )
+            return await handle.result(), None
+        except (JournalError, SessionClosedError, AuthenticationError):
+            raise
+        except FalqError as error:
+            return None, error
+
+    async def _load(self, number: int) -> tuple[RowOutcome | None, JobRecord | None]:
+        journal = self._journal_or_raise()
+        record = await journal.load_job(number=number)
+        if record is None:
+            return None, None
+        return await load_outcome(journal, record, self._budget), record
+
+    async def _fetch_files(self, outcome: RowOutcome, record: JobRecord | None) -> RowOutcome:
+        if self._downloads is None:
+            return outcome
+        known = () if record is None else await self._journal_or_raise().load_files(record.number)
+        files = await self._downloads.fetch(
+            outcome,
+            number=None if record is None else record.number,
+            known=known,
+        )
+        return evolve(outcome, files=files)
+
+    async def _write(self, outcome: RowOutcome) -> None:
+        if self._lines is not None:
+            await self._lines.append(write_line(outcome.as_json()))
+
+    async def _follow(self, work: Work, original_id: str) -> RowOutcome | None:
+        """Take over the outcome of an equal row, once it has one."""
+        running = self._in_flight.get(original_id)
+        if running is not None:
+            await running.wait()
+        journal = self._journal_or_raise()
+        original = await journal.load_job(key=original_id)
+        ready = SETTLED | {RecordState.FETCHED}
+        if original is None or original.state not in ready or work.record is None:
+            return None
+        found = await load_outcome(journal, original, self._budget)
+        outcome = as_duplicate(found, seq=work.seq, row_id=work.id)
+        await self._write(outcome)
+        await journal.record_ended(
+            work.record.number,
+            RecordState.CANCELLED,
+            {"kind": DUPLICATE_KIND, "duplicate_of": original_id},
+        )
+        return outcome
+
+    def _journal_or_raise(self) -> Journal:
+        if self._journal is None:
+            raise JournalError("the batch has no journal")
+        return self._journal

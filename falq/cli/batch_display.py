@@ -1,0 +1,123 @@
+"""Show a batch while it runs.
+
+Owns the picture on a terminal and the plain line elsewhere. It never counts:
+the batch does, and is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from falq.batch import Batch, BatchProgress, RowOutcome
+from falq.cli.output import Output, describe_size, describe_time
+from falq.text import printable
+
+BEAT_S = 5.0
+"""Seconds between two plain lines."""
+
+_LAST_PROBLEMS = 3
+
+
+class BatchDisplay:
+    """What a batch does, as it does it. Use it as a context manager around the run.
+
+    Args:
+        batch: Open.
+        output: Where to.
+    """
+
+    def __init__(self, batch: Batch, output: Output) -> None:
+        self._batch = batch
+        self._output = output
+        self._problems: list[str] = []
+        self._live: Live | None = None
+        if output.is_live:
+            self._live = Live(
+                console=output.console,
+                get_renderable=self._draw,
+                refresh_per_second=5,
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    async def beat(self) -> None:
+        """Say where the batch stands now and then, where nothing is drawn."""
+        if self._live is not None:
+            return
+        self._output.note(describe_progress(self._batch.progress()))
+        while True:
+            await asyncio.sleep(BEAT_S)
+            self._output.note(describe_progress(self._batch.progress()))
+
+    def show(self, outcome: RowOutcome) -> None:
+        """Take in a row that has ended."""
+        if outcome.is_success:
+            return
+        message = (outcome.error or {}).get("message", "")
+        line = f"{outcome.id}: {outcome.status}: {message}"
+        self._problems = [*self._problems, printable(line, limit=160)][-_LAST_PROBLEMS:]
+
+    def _draw(self) -> Group:
+        now = self._batch.progress()
+        table = Table.grid(padding=(0, 2))
+        table.add_row("running", f"{now.running:,}", "queued", f"{now.queued:,}")
+        table.add_row("done", f"{now.done:,} of {now.total:,}", "failed", f"{now.failed:,}")
+        table.add_row(
+            "pace", f"{now.jobs_per_s:.1f} jobs/s", "time left", _describe_left(now.left_s)
+        )
+        if now.limit_usd is not None or now.spent_usd:
+            table.add_row("spent", _describe_money(now))
+        lines = [Text(f"  {printable(name, limit=100)}", style="dim") for name in now.last_files]
+        lines += [Text(f"  {problem}", style="red") for problem in self._problems]
+        bar = ProgressBar(total=max(now.total, 1), completed=now.done, width=60)
+        return Group(bar, table, *lines)
+
+
+def describe_progress(now: BatchProgress) -> str:
+    """Return where a batch stands, as one line."""
+    parts = [
+        f"{now.done:,} of {now.total:,} rows",
+        f"{now.running:,} running",
+        f"{now.queued:,} queued",
+        f"{now.failed:,} failed",
+        f"{now.jobs_per_s:.1f} jobs/s",
+    ]
+    if now.left_s is not None and now.done < now.total:
+        parts.append(f"{_describe_left(now.left_s)} left")
+    if now.files:
+        parts.append(f"{now.files:,} files ({describe_size(now.file_bytes)})")
+    if now.limit_usd is not None or now.spent_usd:
+        parts.append(_describe_money(now))
+    if now.is_stopping:
+        parts.append("stopping")
+    return ", ".join(parts)
+
+
+def _describe_left(left_s: float | None) -> str:
+    return "unknown" if left_s is None else describe_time(left_s)
+
+
+def _describe_money(now: BatchProgress) -> str:
+    limit = "" if now.limit_usd is None else f" of ${now.limit_usd:,.2f}"
+    return f"${now.spent_usd:,.4f}{limit} spent"

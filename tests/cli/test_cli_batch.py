@@ -1,0 +1,218 @@
+"""`falq batch` and its kin as processes: what they write, say and end with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from falq.emulator import Emulator, Scenario
+
+pytestmark = pytest.mark.slow
+
+ECHO = ("--endpoint", "acme/echo")
+SLOW = Scenario(run_s=1.0, runners=100)
+LONG = Scenario(run_s=3600, runners=100)
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> str:
+    (tmp_path / "prompts.txt").write_text("".join(f"cat {n}\n" for n in range(20)))
+    return "prompts.txt"
+
+
+@pytest.fixture
+def until_jobs(emulator: Emulator) -> Callable[[int], Awaitable[None]]:
+    """Wait until the emulator has so many jobs."""
+
+    async def wait(count: int) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                if emulator.stats().jobs >= count:
+                    return
+                await asyncio.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture
+def start_limited(start_falq: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Start `falq` where no file may grow beyond a size."""
+
+    async def start(limit_bytes: int, *words: str, **variables: str) -> Any:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # A limit is inherited at the fork; the test's own process writes nothing meanwhile.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+        try:
+            return await start_falq(*words, **variables)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return start
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_bytes().splitlines()]
+
+
+async def test_a_batch_leaves_results_media_page_and_journal(run_falq, prompts, tmp_path):
+    ran = await run_falq("batch", prompts, "--endpoint", "fal-ai/flux/schnell", "--out", "out")
+    assert ran.code == 0, ran
+    assert "20 succeeded" in ran.out
+    out = tmp_path / "out"
+    assert len(read_lines(out)) == len(list((out / "media").glob("[!.]*"))) == 20
+    assert "media/row-000001-0" in (out / "report.html").read_text()
+    shown = await run_falq("journal", "show", "out/journal.sqlite")
+    assert shown.data["states"] == {"delivered": 20}
+    assert (await run_falq("journal", "verify", "out/journal.sqlite")).data["problems"] == []
+    exported = await run_falq("journal", "export", "out/journal.sqlite")
+    assert {line["id"] for line in exported.lines} == {line["id"] for line in read_lines(out)}
+
+
+async def test_a_file_that_is_gone_is_found_by_verify(run_falq, prompts, tmp_path):
+    await run_falq("batch", prompts, "--endpoint", "fal-ai/flux/schnell", "--out", "out")
+    next((tmp_path / "out" / "media").glob("[!.]*")).unlink()
+    ran = await run_falq("journal", "verify", "out/journal.sqlite")
+    assert (ran.code, len(ran.data["problems"])) == (1, 1)
+
+
+async def test_a_dry_run_counts_and_estimates_and_sends_nothing(run_falq, prompts, emulator):
+    price = ("--price", "acme/echo=0.5")
+    ran = await run_falq("batch", prompts, *ECHO, "--dry-run", "--grid", "seed=1..2", *price)
+    assert ran.code == 0
+    assert (ran.data["rows"], ran.data["estimated_usd"]) == (40, 20.0)
+    assert emulator.stats().submits == 0
+
+
+async def test_rows_come_from_standard_input_and_go_out_as_json(run_falq, emulator):
+    ran = await run_falq("batch", "-", *ECHO, "--json", "--out", "o", stdin='{"say": 1}\n')
+    assert ran.code == 0
+    assert ran.data["result"] == {"say": 1}
+    assert emulator.stats().jobs == 1
+
+
+async def test_a_failed_row_is_exit_1_and_is_run_again_by_retry(run_falq, tmp_path, emulator):
+    rows = [{"say": 1}, {"say": 2, "_emulator": {"fail": "runner_disconnected"}}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--out", "out")
+    assert ran.code == 1, ran
+    assert "falq retry out/journal.sqlite" in ran.err
+    none = await run_falq("retry", "out/journal.sqlite", "--error-type", "other")
+    assert none.code == 0
+    assert emulator.stats().jobs == 2
+    again = await run_falq("retry", "out/journal.sqlite", "--error-type", "runner_disconnected")
+    assert again.code == 1
+    assert emulator.stats().jobs == 3
+    lines = read_lines(tmp_path / "out")
+    assert sorted(line["id"] for line in lines) == ["row-000001", "row-000002"]
+
+
+async def test_bad_rows_are_named_before_anything_is_sent(run_falq, tmp_path, emulator):
+    (tmp_path / "rows.jsonl").write_text('{"say": 1}\n{"say": \n')
+    ran = await run_falq("batch", "rows.jsonl", *ECHO)
+    assert ran.code == 2
+    assert "line 2" in ran.err
+    assert emulator.stats().submits == 0
+
+
+async def test_a_budget_that_is_reached_is_exit_4(run_falq, prompts, emulator):
+    words = ("--budget-usd", "0.5", "--price", "acme/echo=0.1")
+    ran = await run_falq("batch", prompts, *ECHO, "--out", "out", *words)
+    assert ran.code == 4, ran
+    assert "falq resume out/journal.sqlite" in ran.err
+    assert emulator.stats().jobs == 5
+
+
+@pytest.mark.parametrize("scenario", [SLOW])
+async def test_the_first_interrupt_drains_and_says_how_to_go_on(
+    start_falq, run_falq, reach, prompts, emulator, tmp_path
+):
+    words = ("batch", prompts, *ECHO, "--out", "out", "--max-jobs", "5", "--json")
+    command = await start_falq(*words, **reach)
+    await command.wait_says('"row-', stream="stdout")
+    command.interrupt()
+    ran = await command.ended()
+    assert ran.code == 5, ran
+    assert "falq resume out/journal.sqlite" in ran.err
+    sent = emulator.stats().jobs
+    assert sent == len(read_lines(tmp_path / "out")) < 20
+    ran = await run_falq("resume", "out/journal.sqlite")
+    assert ran.code == 0, ran
+    assert emulator.stats().jobs == len(read_lines(tmp_path / "out")) == 20
+
+
+@pytest.mark.parametrize("scenario", [LONG])
+async def test_the_second_interrupt_leaves_at_once_with_the_journal_whole(
+    start_falq, run_falq, reach, prompts, emulator, until_jobs
+):
+    command = await start_falq("batch", prompts, *ECHO, "--out", "out", **reach)
+    await until_jobs(20)
+    command.interrupt()
+    await command.wait_says("stopping")
+    command.interrupt()
+    ran = await command.ended()
+    assert ran.code == 130, ran
+    assert "falq resume out/journal.sqlite" in ran.err
+    shown = await run_falq("journal", "show", "out/journal.sqlite")
+    assert shown.data["jobs"] == 20
+    assert emulator.stats().calls.get("cancel", 0) == 0
+
+
+async def test_a_changed_manifest_is_told_by_the_rows_id(run_falq, prompts, tmp_path, emulator):
+    await run_falq("batch", prompts, *ECHO, "--out", "out")
+    text = (tmp_path / prompts).read_text()
+    (tmp_path / prompts).write_text(text.replace("cat 4\n", "dog 4\n"))
+    ran = await run_falq("batch", prompts, *ECHO, "--out", "out")
+    assert ran.code == 1
+    assert "row-000005" in ran.err
+    assert emulator.stats().jobs == 20
+
+
+async def test_no_inputs_leaves_prompts_out_of_the_page(run_falq, tmp_path):
+    (tmp_path / "p.txt").write_text("a very secret cat\n")
+    words = ("batch", "p.txt", "--endpoint", "fal-ai/fast-sdxl", "--out", "out", "--no-download")
+    await run_falq(*words)
+    assert "very secret" in (tmp_path / "out" / "report.html").read_text()
+    ran = await run_falq("report", "out/journal.sqlite", "--no-inputs")
+    assert ran.code == 0
+    assert '"arguments":{}' in (tmp_path / "out" / "report.html").read_text()
+
+
+async def test_a_journal_that_is_not_there_is_named(run_falq):
+    for command in (("resume",), ("retry",), ("report",), ("journal", "show")):
+        ran = await run_falq(*command, "nowhere.sqlite")
+        assert ran.code == 2
+        assert "nowhere.sqlite" in ran.err
+
+
+async def test_nothing_that_a_batch_says_or_writes_holds_the_key(
+    run_falq, prompts, tmp_path, emulator
+):
+    ran = await run_falq("batch", prompts, *ECHO, "--out", "out", FALQ_LOG="debug")
+    assert ran.code == 0
+    written = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    said = [ran.out.encode(), ran.err.encode(), *written]
+    assert not [text for text in said if emulator.key.encode() in text]
+
+
+async def test_a_full_disk_ends_clean_says_so_and_leaves_the_journal_whole(
+    start_limited, run_falq, reach, tmp_path, emulator
+):
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"say": "x" * 3000, "n": n}) + "\n" for n in range(60))
+    )
+    words = ("batch", "rows.jsonl", *ECHO, "--out", "out", "--max-jobs", "4")
+    ran = await (await start_limited(450_000, *words, **reach)).ended()
+    assert ran.code == 5, ran
+    assert "falq resume out/journal.sqlite" in ran.err
+    shown = await run_falq("journal", "show", "out/journal.sqlite")
+    assert shown.data["jobs"] == 60
+    assert emulator.stats().duplicates == 0
+    for line in read_lines(tmp_path / "out"):
+        assert line["status"] == "succeeded"
