@@ -9,7 +9,8 @@ Settings given in code win over the environment. Nothing is read on import.
 | `FAL_KEY_ID`, `FAL_KEY_SECRET` | the same in two parts, if `FAL_KEY` is unset |
 | `MATON_API_KEY` | the Maton key |
 | `FALQ_GATEWAY` | `fal` or `maton`: which, when keys of both are set |
-| `FALQ_BASE_URL` | address of the queue (fal) or of the gateway (Maton), with scheme |
+| `FALQ_BASE_URL` | the one address for everything, with scheme: the key goes nowhere else |
+| `FALQ_API_URL` | address of fal's Platform API; with `FALQ_BASE_URL`, its `/_platform` if unset |
 | `FAL_RUN_HOST`, `FAL_QUEUE_RUN_HOST` | bare hosts of runs and the queue, as in fal_client |
 | `FALQ_MAX_CONCURRENCY` | `max_jobs` of sessions that do not say |
 """
@@ -220,14 +221,23 @@ def _need(key: str | None, variable: str) -> str:
 
 
 def _fal_from(environ: Mapping[str, str], key: str) -> Fal:
-    run_host = environ.get("FAL_RUN_HOST") or "fal.run"
-    run_url = _host_url(run_host, "FAL_RUN_HOST")
-    queue_url = _base_url_from(environ)
-    if queue_url is None:
+    base_url, api_url = _url_from(environ, "FALQ_BASE_URL"), _url_from(environ, "FALQ_API_URL")
+    if base_url is not None:
+        # Whose queue is elsewhere has a key for elsewhere: fal itself never sees it.
+        names = ("queue_url", "run_url", "rest_url", "cdn_url")
+        origins = dict.fromkeys(names, base_url)
+        origins["api_url"] = api_url or f"{base_url}/_platform"
+    else:
+        run_url = _host_url(environ.get("FAL_RUN_HOST") or "fal.run", "FAL_RUN_HOST")
         queue_host = environ.get("FAL_QUEUE_RUN_HOST") or f"queue.{run_url.partition('://')[2]}"
-        queue_url = _host_url(queue_host, "FAL_QUEUE_RUN_HOST")
+        origins = {
+            "run_url": run_url,
+            "queue_url": _host_url(queue_host, "FAL_QUEUE_RUN_HOST"),
+        }
+        if api_url is not None:
+            origins["api_url"] = api_url
     with _naming("FAL_KEY"):
-        return Fal(key=key, queue_url=queue_url, run_url=run_url)
+        return Fal(key=key, **origins)
 
 
 def _host_url(host: str, variable: str) -> str:
@@ -235,12 +245,13 @@ def _host_url(host: str, variable: str) -> str:
     return check_origin(f"https://{host.split('://')[-1]}", setting=variable)
 
 
-def _base_url_from(environ: Mapping[str, str]) -> str | None:
-    url = environ.get("FALQ_BASE_URL")
-    return check_origin(url, setting="FALQ_BASE_URL") if url else None
+def _url_from(environ: Mapping[str, str], variable: str) -> str | None:
+    url = environ.get(variable)
+    return check_origin(url, setting=variable) if url else None
 
 
 def _maton_from(environ: Mapping[str, str], key: str) -> Maton:
-    base_url = _base_url_from(environ)
+    base_url = _url_from(environ, "FALQ_BASE_URL")
+    origins = {} if base_url is None else {"base_url": base_url, "control_url": base_url}
     with _naming("MATON_API_KEY"):
-        return Maton(key=key) if base_url is None else Maton(key=key, base_url=base_url)
+        return Maton(key=key, **origins)

@@ -29,6 +29,9 @@ REALTIME = "realtime"
 UPLOAD = "upload"
 PLATFORM = "platform"
 
+_FAL_QUEUE_URL = "https://queue.fal.run"
+_FAL_API_URL = "https://api.fal.ai/v1"
+
 
 class Secret(str):
     """Text that is sent but never shown.
@@ -198,10 +201,12 @@ class Gateway:
         """
         if ability not in self.abilities:
             raise UnsupportedError(
-                f"the {self.name} gateway reaches fal's queue only, not {ability}; "
-                "use falq.Fal with a FAL_KEY for that",
+                f"this {self.name} gateway cannot do {ability}; {self._way_to(ability)}",
                 setting="gateway",
             )
+
+    def _way_to(self, _ability: str) -> str:
+        return "it reaches fal's queue only; use falq.Fal with a FAL_KEY for that"
 
     def _bearer(self, scheme: str, key: Secret | None, setting: str) -> HeaderSecret:
         if key is None:
@@ -227,9 +232,7 @@ class Fal(Gateway):
     """
 
     key: Secret | None = field(default=None, converter=converters.optional(_fal_key), repr=False)
-    queue_url: str = field(
-        default="https://queue.fal.run", converter=_without_slash, validator=_is_origin
-    )
+    queue_url: str = field(default=_FAL_QUEUE_URL, converter=_without_slash, validator=_is_origin)
     run_url: str = field(default="https://fal.run", converter=_without_slash, validator=_is_origin)
     rest_url: str = field(
         default="https://rest.fal.ai", converter=_without_slash, validator=_is_origin
@@ -237,9 +240,7 @@ class Fal(Gateway):
     cdn_url: str = field(
         default="https://v3.fal.media", converter=_without_slash, validator=_is_origin
     )
-    api_url: str = field(
-        default="https://api.fal.ai/v1", converter=_without_slash, validator=_is_origin
-    )
+    api_url: str = field(default=_FAL_API_URL, converter=_without_slash, validator=_is_origin)
 
     @property
     def name(self) -> str:
@@ -253,8 +254,17 @@ class Fal(Gateway):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """Everything."""
-        return frozenset({QUEUE, RUN, STREAM, REALTIME, UPLOAD, PLATFORM})
+        """Everything; but fal's own Platform API only beside fal's own queue.
+
+        Whose queue is elsewhere has a key for elsewhere, which does not go to fal;
+        with an `api_url` of its own it can do everything again.
+        """
+        everything = frozenset({QUEUE, RUN, STREAM, REALTIME, UPLOAD, PLATFORM})
+        is_half = self.queue_url != _FAL_QUEUE_URL and self.api_url == _FAL_API_URL
+        return everything - {PLATFORM} if is_half else everything
+
+    def _way_to(self, _ability: str) -> str:
+        return "its queue is not fal's; name its api_url (FALQ_API_URL) as well"
 
     def auth_headers(self) -> dict[str, str]:
         """Return `Authorization: Key …`, masked in every repr.

@@ -11,22 +11,14 @@ from collections.abc import Iterable
 
 from falq._core.messages import CallLimits, CallTimeouts
 from falq._transport.aio import AioTransport
-from falq.gateways import PLATFORM, Fal, Gateway
+from falq.gateways import PLATFORM, Gateway
 from falq.model import EndpointId
 from falq.platform import Price, load_prices
 
-_USUAL = Fal(key="nobody:nothing")
-
 
 def can_ask_prices(gateway: Gateway) -> bool:
-    """Return whether the Platform API may be asked with the gateway's key.
-
-    A queue of one's own beside fal's own Platform API is half a setting: its key
-    is none of fal's, and does not go there.
-    """
-    if PLATFORM not in gateway.abilities or not isinstance(gateway, Fal):
-        return False
-    return gateway.queue_url == _USUAL.queue_url or gateway.api_url != _USUAL.api_url
+    """Return whether the Platform API may be asked with the gateway's key."""
+    return PLATFORM in gateway.abilities
 
 
 async def load_known_prices(

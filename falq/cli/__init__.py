@@ -9,13 +9,16 @@
     jobs        submit, subscribe, status, logs, result, cancel
     emulate     the emulator
     doctor      is everything in place?
+    batch       batch, resume, retry, report
+    batch_display  what a batch does, as it does it
+    journal     show, export and verify a journal
     demo        two hundred jobs without an account
 
 Owns what a person types and reads. It never speaks HTTP: sessions do. Results go
 to stdout as JSON, everything else to stderr.
 
 Exit codes: 0 all went well, 1 a job did not, 2 usage, 3 configuration or
-credentials, 130 interrupted.
+credentials, 4 budget reached, 5 stopped with work left, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -112,11 +112,11 @@ HOSTS = {
         "https://q.run",
         "https://my.run",
     ),
-    "base": ({"FALQ_BASE_URL": "http://127.0.0.1:9/"}, "http://127.0.0.1:9", "https://fal.run"),
+    "base": ({"FALQ_BASE_URL": "http://127.0.0.1:9/"}, *["http://127.0.0.1:9"] * 2),
     "base wins": (
         {"FALQ_BASE_URL": "https://b.example/fal", "FAL_QUEUE_RUN_HOST": "q.run"},
         "https://b.example/fal",
-        "https://fal.run",
+        "https://b.example/fal",
     ),
 }
 
@@ -126,6 +126,24 @@ def test_hosts_come_from_the_environment(kind):
     environ, queue_url, run_url = HOSTS[kind]
     gateway = resolve_gateway(None, {"FAL_KEY": KEY} | environ)
     assert (gateway.queue_url, gateway.run_url) == (queue_url, run_url)
+
+
+def test_with_a_base_of_its_own_the_key_goes_to_no_host_of_fals():
+    gateway = resolve_gateway(None, {"FAL_KEY": KEY, "FALQ_BASE_URL": "https://b.example"})
+    origins = [gateway.queue_url, gateway.run_url, gateway.rest_url, gateway.cdn_url]
+    assert set(origins) == {"https://b.example"}
+    assert gateway.api_url == "https://b.example/_platform"
+
+
+@pytest.mark.parametrize("base", [{}, {"FALQ_BASE_URL": "https://b.example"}], ids=["", "base"])
+def test_the_platform_api_has_an_address_of_its_own_in_the_environment(base):
+    environ = {"FAL_KEY": KEY, "FALQ_API_URL": "https://api.example/v1"} | base
+    assert resolve_gateway(None, environ).api_url == "https://api.example/v1"
+
+
+def test_maton_is_asked_for_connections_at_the_base_of_the_environment():
+    environ = {"MATON_API_KEY": "m", "FALQ_BASE_URL": "https://api.maton.ai"}
+    assert resolve_gateway(None, environ).control_url == "https://api.maton.ai"
 
 
 def test_the_base_of_maton_comes_from_the_environment():

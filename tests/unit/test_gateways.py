@@ -270,3 +270,14 @@ def test_without_a_key_the_variable_to_set_is_named(gateway, variable):
 def test_the_base_of_all_gateways_is_none_itself(use):
     with pytest.raises(NotImplementedError):
         use(Gateway())
+
+
+def test_a_queue_elsewhere_does_not_bring_its_key_to_fals_platform_api():
+    elsewhere = falq.Fal(key="id:secret", queue_url="https://queue.example")
+    with pytest.raises(UnsupportedError, match="api_url"):
+        elsewhere.require("platform")
+    whole = falq.Fal(
+        key="id:secret", queue_url="https://queue.example", api_url="https://api.example"
+    )
+    whole.require("platform")
+    falq.Fal(key="id:secret").require("platform")
