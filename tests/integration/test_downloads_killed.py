@@ -14,7 +14,7 @@ import pytest
 
 KILLS = 200
 RUNNERS = 4
-FILES = 300
+FILES = 450
 FILE_BYTES = 1_000_000
 PIECE_BYTES = 4096
 CHECKPOINT_BYTES = 16_384
@@ -51,7 +51,7 @@ async def fetch_all(stop_after):
 
 killed, is_done = 0, False
 while not is_done:
-    stop_after = None if killed == kills else chance.randrange(4, 40)
+    stop_after = None if killed == kills else chance.randrange(3, 30)
     pid = os.fork()
     if pid == 0:
         asyncio.run(fetch_all(stop_after))
