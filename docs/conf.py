@@ -28,7 +28,7 @@ nitpicky = True
 # What is under a leading underscore is the workings: signatures show it, no page does.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!falq(\.|$)).*"),
-    (r"py:.*", r"falq\._.*"),
+    (r"py:.*", r"falq\.(.*\.)?_.*"),
     (r"py:.*", r"falq\.emulator\.models\..*"),
 ]
 

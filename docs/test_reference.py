@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 import falq
-from falq import config, emulator, events, testing
+from falq import batch, config, emulator, events, media, testing
 from falq.cli.app import app
 from falq.emulator import Fault, Scenario
 from falq.emulator.models import MODELS
@@ -38,6 +38,11 @@ def table_rows(text: str) -> list[str]:
 
 def documented_classes(page: str) -> list[str]:
     return re.findall(r"^\.\. autoclass:: ([\w.]+)", read(page), re.MULTILINE)
+
+
+def documented_names(page: str) -> list[str]:
+    """Classes and functions."""
+    return re.findall(r"^\.\. auto(?:class|function):: ([\w.]+)", read(page), re.MULTILINE)
 
 
 def command_rows(name: str) -> list[str]:
@@ -97,9 +102,10 @@ def test_every_public_name_of_the_rooms_beside_is_on_a_page() -> None:
     names = {
         name.rpartition(".")[2]
         for page in ("api.md", "scenarios.md")
-        for name in documented_classes(page)
+        for name in documented_names(page)
     }
-    assert set(emulator.__all__) | set(testing.__all__) <= names
+    rooms = (batch, emulator, media, testing)
+    assert {name for room in rooms for name in room.__all__} <= names
 
 
 def test_the_variables_are_those_that_config_reads() -> None:

@@ -1,18 +1,18 @@
 """The command line: `falq`.
 
-    app         commands, their options and help
-    arguments   key=value words -> a job's arguments
-    running     run a command: Ctrl-C, failures, exit codes
-    failures    an error -> lines to read and an exit code
-    output      stdout for data, stderr for people
-    live        what a job does, as it does it
-    jobs        submit, subscribe, status, logs, result, cancel
-    emulate     the emulator
-    doctor      is everything in place?
-    batch       batch, resume, retry, report
+    app            commands, their options and help
+    arguments      key=value words -> a job's arguments
+    running        run a command: Ctrl-C, failures, exit codes
+    failures       an error -> lines to read and an exit code
+    output         stdout for data, stderr for people
+    live           what a job does, as it does it
+    jobs           submit, subscribe, status, logs, result, cancel
+    emulate        the emulator
+    doctor         is everything in place?
+    batch          batch, resume, retry, report
     batch_display  what a batch does, as it does it
-    journal     show, export and verify a journal
-    demo        two hundred jobs without an account
+    journal        show, export and verify a journal
+    demo           two hundred jobs without an account
 
 Owns what a person types and reads. It never speaks HTTP: sessions do. Results go
 to stdout as JSON, everything else to stderr.
