@@ -114,3 +114,10 @@ async def load_prices_used(journal: Journal) -> dict[str, Price]:
             for endpoint, price in known.items():
                 prices[endpoint] = Price(float(price["unit_price"]), str(price["unit"]))
     return prices
+
+
+async def load_limit_used(journal: Journal) -> float | None:
+    """Return the budget that the batch's newest run had, in US dollars, if it had one."""
+    runs = [run.settings for run in await journal.load_runs()]
+    limits = [settings.get("budget_usd") for settings in runs if settings.get("kind") == BATCH_KIND]
+    return limits[-1] if limits else None

@@ -35,7 +35,14 @@ from falq.batch.outcomes import RowOutcome, status_of_record
 from falq.batch.planning import BATCH_KIND, is_planned_whole, plan_manifest
 from falq.batch.pricing import load_known_prices
 from falq.batch.progress import BatchProgress, ProgressCounter
-from falq.batch.reading import SETTLED, cost_of_record, load_outcomes, load_prices_used, original_of
+from falq.batch.reading import (
+    SETTLED,
+    cost_of_record,
+    load_limit_used,
+    load_outcomes,
+    load_prices_used,
+    original_of,
+)
 from falq.batch.row import RowRunner
 from falq.batch.summary import BatchSummary
 from falq.batch.work import Work, work_of_journal, work_of_manifest
@@ -82,7 +89,8 @@ class Batch:
         timeout: Seconds after which a job is given up and cancelled, from when
             it is its turn.
         budget_usd: Most that is spent, in US dollars, the rows of earlier
-            invocations included.
+            invocations included. None takes the limit that the journal's batch
+            had before, if it had one.
         prices: Prices of endpoints, instead of what the Platform API tells.
         on_bad_row: `"stop"` refuses a manifest with bad rows, `"skip"` runs the
             others and lists these in `OUT/bad-rows.jsonl`.
@@ -351,6 +359,9 @@ class Batch:
     async def _load_prices(self) -> None:
         if self._journal is not None:
             self._budget.prices = await load_prices_used(self._journal) | self._budget.prices
+            if self._budget.limit_usd is None:
+                # A limit holds for the batch, not for one start of it.
+                self._budget.limit_usd = await load_limit_used(self._journal)
         endpoints = await self._endpoints()
         lacking = endpoints - self._budget.prices.keys()
         try:

@@ -301,7 +301,9 @@ async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> in
 
 def _tell_next(summary: BatchSummary | None, journal: Path, output: Output) -> None:
     name = shlex.quote(str(journal))
-    if summary is None or summary.left or summary.failed_files:
+    if summary is not None and summary.is_over_budget:
+        output.note(f"go on with a higher limit: falq resume {name} --budget-usd AMOUNT")
+    elif summary is None or summary.left or summary.failed_files:
         output.note(f"go on with: falq resume {name}")
     if summary is not None and summary.unknown:
         output.note(

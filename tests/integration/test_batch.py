@@ -159,6 +159,10 @@ async def test_a_budget_stops_before_it_is_passed_and_goes_on_when_raised(emulat
     assert summary.is_over_budget
     assert summary.spent_usd == pytest.approx(0.4)
     assert (summary.succeeded, summary.left, emulator.stats().jobs) == (4, 6, 4)
+    # Going on without a word of the limit is no leave to spend more.
+    _, summary = await run(emulator, None, tmp_path)
+    assert summary.is_over_budget
+    assert emulator.stats().jobs == 4
     _, summary = await run(emulator, echoes(10), tmp_path, prices=prices, budget_usd=0.75)
     assert (summary.succeeded, emulator.stats().jobs) == (7, 7)
     _, summary = await run(emulator, None, tmp_path, prices=prices, budget_usd=2.0)
