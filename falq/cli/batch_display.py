@@ -23,6 +23,9 @@ from falq.text import printable
 BEAT_S = 5.0
 """Seconds between two plain lines."""
 
+_DRAW_S = 0.2
+"""Seconds between two pictures."""
+
 _LAST_PROBLEMS = 3
 
 
@@ -43,7 +46,9 @@ class BatchDisplay:
             self._live = Live(
                 console=output.console,
                 get_renderable=self._draw,
-                refresh_per_second=5,
+                # Drawn by `beat`: the batch may only be asked in its own event loop,
+                # and rich would draw in a thread.
+                auto_refresh=False,
                 transient=True,
             )
 
@@ -62,9 +67,10 @@ class BatchDisplay:
             self._live.stop()
 
     async def beat(self) -> None:
-        """Say where the batch stands now and then, where nothing is drawn."""
-        if self._live is not None:
-            return
+        """Draw the picture anew, or say where the batch stands, now and then."""
+        while self._live is not None:
+            self._live.refresh()
+            await asyncio.sleep(_DRAW_S)
         self._output.note(describe_progress(self._batch.progress()))
         while True:
             await asyncio.sleep(BEAT_S)
@@ -87,10 +93,12 @@ class BatchDisplay:
             "pace", f"{now.jobs_per_s:.1f} jobs/s", "time left", _describe_left(now.left_s)
         )
         if now.limit_usd is not None or now.spent_usd:
-            table.add_row("spent", _describe_money(now))
+            table.add_row("money", _describe_money(now))
         lines = [Text(f"  {printable(name, limit=100)}", style="dim") for name in now.last_files]
         lines += [Text(f"  {problem}", style="red") for problem in self._problems]
-        bar = ProgressBar(total=max(now.total, 1), completed=now.done, width=60)
+        # A bar alone ends no line; as the cell of a grid it does.
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=max(now.total, 1), completed=now.done, width=60))
         return Group(bar, table, *lines)
 
 

@@ -71,3 +71,15 @@ async def test_no_color_takes_the_colors_away_and_leaves_the_line(reach):
 async def test_a_quiet_command_leaves_a_terminal_empty(reach):
     code, _, seen = await watch_falq("subscribe", "acme/echo", "x=1", "--quiet", **reach)
     assert (code, seen) == (0, "")
+
+
+async def test_a_batch_is_drawn_on_a_terminal_with_its_bar_on_a_line_of_its_own(reach, tmp_path):
+    manifest = tmp_path / "prompts.txt"
+    manifest.write_text("".join(f"cat {n}\n" for n in range(20)))
+    words = ("batch", str(manifest), "--endpoint", "acme/echo", "--out", str(tmp_path / "out"))
+    code, out, seen = await watch_falq(*words, **reach)
+    assert code == 0
+    assert "20 rows: 20 succeeded" in out
+    assert "Traceback" not in seen
+    assert "running" in seen
+    assert not re.search(r"━[^\r\n]*running", seen)
