@@ -24,8 +24,6 @@ USAGE = 2
 SETUP = 3
 INTERRUPTED = 130
 
-REPORT_TO = "https://github.com/falq-dev/falq/issues"
-
 
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code that `error` ends the command with."""
@@ -42,7 +40,7 @@ def describe_failure(error: BaseException) -> list[str]:
     if not isinstance(error, FalqError):
         return [
             f"a bug in falq: {type(error).__name__}: {printable(str(error), limit=300)}",
-            f"  please report it at {REPORT_TO}; FALQ_LOG=debug shows where it happened",
+            "  please report it with what FALQ_LOG=debug shows",
         ]
     lines = [str(error)]
     if isinstance(error, SubmissionUnknownError):
