@@ -6,6 +6,7 @@
     failures       an error -> lines to read and an exit code
     output         stdout for data, stderr for people
     live           what a job does, as it does it
+    picture        what the live displays share
     jobs           submit, subscribe, status, logs, result, cancel
     emulate        the emulator
     doctor         is everything in place?

@@ -7,17 +7,15 @@ the batch does, and is asked.
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Self
 
 from rich.console import Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from falq.batch import Batch, BatchProgress, RowOutcome
 from falq.cli.output import Output, describe_size, describe_time
+from falq.cli.picture import Picture
 from falq.text import printable
 
 BEAT_S = 5.0
@@ -29,7 +27,7 @@ _DRAW_S = 0.2
 _LAST_PROBLEMS = 3
 
 
-class BatchDisplay:
+class BatchDisplay(Picture):
     """What a batch does, as it does it. Use it as a context manager around the run.
 
     Args:
@@ -41,30 +39,9 @@ class BatchDisplay:
         self._batch = batch
         self._output = output
         self._problems: list[str] = []
-        self._live: Live | None = None
-        if output.is_live:
-            self._live = Live(
-                console=output.console,
-                get_renderable=self._draw,
-                # Drawn by `beat`: the batch may only be asked in its own event loop,
-                # and rich would draw in a thread.
-                auto_refresh=False,
-                transient=True,
-            )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        # Drawn by `beat`: the batch may only be asked in its own event loop, and rich
+        # would draw in a thread.
+        super().__init__(output, auto_refresh=False, transient=True)
 
     async def beat(self) -> None:
         """Draw the picture anew, or say where the batch stands, now and then."""

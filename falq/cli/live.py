@@ -7,14 +7,12 @@ elsewhere. It never asks the server: it is told each status.
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
-from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
 from falq.cli.output import Output, describe_time
+from falq.cli.picture import Picture
 from falq.model import Completed, InProgress, Queued, Status
 from falq.text import printable
 
@@ -22,7 +20,7 @@ BEAT_S = 5.0
 """Seconds between two plain lines about a job that has nothing new to tell."""
 
 
-class JobLine:
+class JobLine(Picture):
     """The line about one job. Use it as a context manager around the wait.
 
     Args:
@@ -38,28 +36,7 @@ class JobLine:
         self._phase = "submitting" if request_id is None else "waiting for its status"
         self._since = time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
-        self._live: Live | None = None
-        if output.is_live:
-            self._live = Live(
-                console=output.console,
-                get_renderable=self._draw,
-                refresh_per_second=10,
-                transient=True,
-            )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        super().__init__(output, refresh_per_second=10, transient=True)
 
     @property
     def elapsed_s(self) -> float:

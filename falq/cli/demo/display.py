@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Self
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from falq.cli.demo.ledger import ENDS, Ledger
 from falq.cli.output import Output, describe_time
+from falq.cli.picture import Picture
 
 PLAIN_BEAT_S = 2.0
 _BAR_WIDTH = 26
 
 
-class DemoDisplay:
+class DemoDisplay(Picture):
     """Draws the ledger while jobs run. Use it as a context manager.
 
     Args:
@@ -37,25 +35,7 @@ class DemoDisplay:
         self._ledger = ledger
         self._output = output
         self._since = time.monotonic()
-        self._live: Live | None = None
-        if output.is_live:
-            self._live = Live(
-                console=output.console, get_renderable=self._draw, refresh_per_second=8
-            )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        super().__init__(output, refresh_per_second=8)
 
     async def beat(self) -> None:
         """Print a line now and then, for ever, where nothing is drawn."""
