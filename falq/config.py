@@ -9,7 +9,7 @@ Settings given in code win over the environment. Nothing is read on import.
 | `FAL_KEY_ID`, `FAL_KEY_SECRET` | the same in two parts, if `FAL_KEY` is unset |
 | `MATON_API_KEY` | the Maton key |
 | `FALQ_GATEWAY` | `fal` or `maton`: which, when keys of both are set |
-| `FALQ_BASE_URL` | the one address for everything, with scheme: the key goes nowhere else |
+| `FALQ_BASE_URL` | the queue's address; below it `/_run`, `/_rest`, `/_cdn`, `/_platform` |
 | `FALQ_API_URL` | address of fal's Platform API; with `FALQ_BASE_URL`, its `/_platform` if unset |
 | `FAL_RUN_HOST`, `FAL_QUEUE_RUN_HOST` | bare hosts of runs and the queue, as in fal_client |
 | `FALQ_MAX_CONCURRENCY` | `max_jobs` of sessions that do not say |
@@ -224,9 +224,8 @@ def _fal_from(environ: Mapping[str, str], key: str) -> Fal:
     base_url, api_url = _url_from(environ, "FALQ_BASE_URL"), _url_from(environ, "FALQ_API_URL")
     if base_url is not None:
         # Whose queue is elsewhere has a key for elsewhere: fal itself never sees it.
-        names = ("queue_url", "run_url", "rest_url", "cdn_url")
-        origins = dict.fromkeys(names, base_url)
-        origins["api_url"] = api_url or f"{base_url}/_platform"
+        origins = {"queue_url": base_url, "api_url": api_url or f"{base_url}/_platform"}
+        origins |= {f"{name}_url": f"{base_url}/_{name}" for name in ("run", "rest", "cdn")}
     else:
         run_url = _host_url(environ.get("FAL_RUN_HOST") or "fal.run", "FAL_RUN_HOST")
         queue_host = environ.get("FAL_QUEUE_RUN_HOST") or f"queue.{run_url.partition('://')[2]}"

@@ -30,7 +30,21 @@ UPLOAD = "upload"
 PLATFORM = "platform"
 
 _FAL_QUEUE_URL = "https://queue.fal.run"
-_FAL_API_URL = "https://api.fal.ai/v1"
+# The second is fal's backup domain (fal_client 1.0.3).
+_FAL_QUEUE_URLS = frozenset({_FAL_QUEUE_URL, "https://queue.falrun.com"})
+_FAL_URLS = {
+    "run_url": "https://fal.run",
+    "rest_url": "https://rest.fal.ai",
+    "cdn_url": "https://v3.fal.media",
+    "api_url": "https://api.fal.ai/v1",
+}
+_ADDRESSES_OF = {
+    RUN: ["run_url"],
+    STREAM: ["run_url"],
+    REALTIME: ["run_url", "rest_url"],
+    UPLOAD: ["rest_url", "cdn_url"],
+    PLATFORM: ["api_url"],
+}
 
 
 class Secret(str):
@@ -233,14 +247,18 @@ class Fal(Gateway):
 
     key: Secret | None = field(default=None, converter=converters.optional(_fal_key), repr=False)
     queue_url: str = field(default=_FAL_QUEUE_URL, converter=_without_slash, validator=_is_origin)
-    run_url: str = field(default="https://fal.run", converter=_without_slash, validator=_is_origin)
+    run_url: str = field(
+        default=_FAL_URLS["run_url"], converter=_without_slash, validator=_is_origin
+    )
     rest_url: str = field(
-        default="https://rest.fal.ai", converter=_without_slash, validator=_is_origin
+        default=_FAL_URLS["rest_url"], converter=_without_slash, validator=_is_origin
     )
     cdn_url: str = field(
-        default="https://v3.fal.media", converter=_without_slash, validator=_is_origin
+        default=_FAL_URLS["cdn_url"], converter=_without_slash, validator=_is_origin
     )
-    api_url: str = field(default=_FAL_API_URL, converter=_without_slash, validator=_is_origin)
+    api_url: str = field(
+        default=_FAL_URLS["api_url"], converter=_without_slash, validator=_is_origin
+    )
 
     @property
     def name(self) -> str:
@@ -254,17 +272,22 @@ class Fal(Gateway):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """Everything; but fal's own Platform API only beside fal's own queue.
+        """Everything; but what has fal's own address only beside fal's own queue.
 
         Whose queue is elsewhere has a key for elsewhere, which does not go to fal;
-        with an `api_url` of its own it can do everything again.
+        with all addresses of its own it can do everything again.
         """
-        everything = frozenset({QUEUE, RUN, STREAM, REALTIME, UPLOAD, PLATFORM})
-        is_half = self.queue_url != _FAL_QUEUE_URL and self.api_url == _FAL_API_URL
-        return everything - {PLATFORM} if is_half else everything
+        if self.queue_url in _FAL_QUEUE_URLS:
+            return frozenset({QUEUE, *_ADDRESSES_OF})
+        return frozenset({QUEUE, *(one for one in _ADDRESSES_OF if not self._at_fal(one))})
 
-    def _way_to(self, _ability: str) -> str:
-        return "its queue is not fal's; name its api_url (FALQ_API_URL) as well"
+    def _at_fal(self, ability: str) -> list[str]:
+        return [name for name in _ADDRESSES_OF[ability] if getattr(self, name) == _FAL_URLS[name]]
+
+    def _way_to(self, ability: str) -> str:
+        names = " and ".join(self._at_fal(ability)) if ability in _ADDRESSES_OF else "address"
+        hint = " (FALQ_API_URL)" if ability == PLATFORM else ""
+        return f"its queue is not fal's; name its {names}{hint} as well"
 
     def auth_headers(self) -> dict[str, str]:
         """Return `Authorization: Key …`, masked in every repr.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import os
 import secrets
 import ssl
@@ -22,11 +21,10 @@ from collections.abc import (
 )
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypedDict, Unpack
+from typing import Any, Self, TypeAlias, Unpack
 
 from falq._core.codec import dump_arguments
 from falq._core.messages import CallLimits, CallTimeouts
-from falq._core.options import check_options
 from falq._core.pollplan import PollSettings
 from falq._core.protocol import make_ticket
 from falq._core.result import NotReadyError
@@ -45,67 +43,23 @@ from falq.config import DEFAULT_MAX_CALLS, DEFAULT_SETTLE_S, SessionConfig, buil
 from falq.errors import ArgumentError, ConfigError, SessionClosedError
 from falq.events import Hook
 from falq.gateways import PLATFORM, QUEUE, Fal, Gateway, Secret
+from falq.keywords import SubmitKeywords as SubmitKeywords
+from falq.keywords import check_on_cancel, full_ids, key_of, options_of, target_of, timeout_of
 from falq.model import (
-    LONGEST_ID,
     CancelOutcome,
     Delivery,
     EndpointId,
-    ObjectLifecycle,
     OnCancel,
     OnUnknown,
     Outcome,
-    Priority,
     Status,
     Submission,
-    SubmitOptions,
     Unfinished,
 )
 from falq.platform import HistoryItem, Send, find_requests
 
 OnEnqueue: TypeAlias = Callable[[str], Awaitable[None] | None]
 OnQueueUpdate: TypeAlias = Callable[[Status], Awaitable[None] | None]
-
-
-class SubmitKeywords(TypedDict, total=False):
-    """What `submit`, `subscribe` and `map` take beside the arguments.
-
-    Attributes:
-        path: Appended to the endpoint, as in fal_client.
-        client_timeout: Seconds until falq gives the job up and asks the server
-            to cancel it; default is the session's `timeout`. If `start_timeout`
-            is not given, it is sent as that as well, as fal_client does.
-        start_timeout: Seconds within which the job must start, above 1.
-        hint: Any text; equal hints prefer the same runner.
-        priority: `"normal"`, or `"low"`: behind every normal job, here and at fal.
-        no_retry: Ask the server not to retry a failed attempt.
-        store_io: False asks the server not to keep input and output.
-        tags: Usage tags, at most 10.
-        webhook_url: https address that fal calls when the job ends.
-        max_queue_length: Refuse with 429 if the endpoint's queue is this long.
-        disable_fallbacks: Ask the server not to route to another endpoint.
-        lifecycle: Life of the generated media.
-        headers: Further headers.
-        key: Your own name for the job in the session's journal, such as an order
-            number. A key that is there already is not submitted again: a job in
-            flight is attached to, one that has ended ends the same without a call.
-            Other content under a known key raises `JournalConflictError`. Not for
-            `map`; ignored without a journal.
-    """
-
-    path: str
-    client_timeout: float | None
-    start_timeout: float | None
-    hint: str | None
-    priority: Priority | None
-    no_retry: bool
-    store_io: bool
-    tags: Mapping[str, str]
-    webhook_url: str | None
-    max_queue_length: int | None
-    disable_fallbacks: bool
-    lifecycle: ObjectLifecycle | None
-    headers: Mapping[str, str] | None
-    key: str | None
 
 
 _IN_FLIGHT = (
@@ -205,7 +159,7 @@ class Session:
             gateway=gateway,
             timeout=timeout,
             max_jobs=max_jobs,
-            per_endpoint=_full_ids(per_endpoint or {}),
+            per_endpoint=full_ids(per_endpoint or {}),
             max_calls=max_calls,
             calls_per_s=calls_per_s,
             poll=poll or PollSettings(),
@@ -361,7 +315,7 @@ class Session:
             ConfigError: A limit is below 1.
         """
         self._use()
-        limits = _full_ids(per_endpoint or {})
+        limits = full_ids(per_endpoint or {})
         build_config(
             gateway=self.gateway, max_jobs=1 if max_jobs is None else max_jobs, per_endpoint=limits
         )
@@ -396,7 +350,7 @@ class Session:
         since nobody has its handle; with `on_cancel="detach"` it runs on and is
         named by `unfinished`.
         """
-        _check_on_cancel(on_cancel or "detach")
+        check_on_cancel(on_cancel or "detach")
         job = self._start(endpoint, arguments, options)
         handle = Handle(job, self._opened, on_cancel=on_cancel or "detach")
         await self._wait_accepted(job, on_cancel or "cancel")
@@ -438,7 +392,7 @@ class Session:
             JobTimeoutError: `client_timeout` passed.
             FalqError: Any other end; see `falq.errors`.
         """
-        _check_on_cancel(on_cancel)
+        check_on_cancel(on_cancel)
         job = self._start(endpoint, arguments, options)
         handle = Handle(job, self._opened, on_cancel=on_cancel)
         try:
@@ -481,15 +435,15 @@ class Session:
             ArgumentError: The endpoint or an option cannot be sent.
         """
         self._use()
-        if _key_of(options) is not None:
+        if key_of(options) is not None:
             raise ArgumentError("a key names one job; map has many", argument="key")
-        _check_on_cancel(on_cancel)
+        check_on_cancel(on_cancel)
         build = self._builder(endpoint, options)
         return OutcomeStream(
             self._opened,
             inputs,
             build=build,
-            timeout_s=self._timeout_s(options),
+            timeout_s=timeout_of(options, self._config.timeout),
             ordered=ordered,
             window=lambda: self._opened.scheduler.total,
             on_cancel=on_cancel,
@@ -510,7 +464,7 @@ class Session:
         """
         self._use()
         ticket = make_ticket(EndpointId.parse(endpoint), request_id)
-        _check_on_cancel(on_cancel)
+        check_on_cancel(on_cancel)
         return Handle(self._opened.attach_job(ticket), self._opened, on_cancel=on_cancel)
 
     async def status(self, endpoint: str, request_id: str, *, with_logs: bool = False) -> Status:
@@ -653,7 +607,7 @@ class Session:
         self._use()
         submission = self._builder(endpoint, options)({} if arguments is None else arguments)
         return self._opened.start_job(
-            submission, timeout_s=self._timeout_s(options), key=_key_of(options)
+            submission, timeout_s=timeout_of(options, self._config.timeout), key=key_of(options)
         )
 
     async def _wait_accepted(self, job: Job, on_cancel: OnCancel) -> None:
@@ -665,28 +619,12 @@ class Session:
         if job.accepted is None and job.error is not None:
             raise job.error
 
-    def _timeout_s(self, options: SubmitKeywords) -> float | None:
-        timeout_s = options.get("client_timeout")
-        if timeout_s is None:
-            return self._config.timeout
-        is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-        if not is_number or not 0 < timeout_s < math.inf:
-            raise ArgumentError(
-                "client_timeout is a number of seconds above 0, or None for no limit; "
-                "nothing was sent",
-                argument="client_timeout",
-            )
-        return timeout_s
-
     def _builder(
         self, endpoint: str, options: SubmitKeywords
     ) -> Callable[[Mapping[str, Any]], Submission]:
         """Check what all submissions of a call share; return what makes each of them."""
-        path = options.get("path", "")
-        if not isinstance(path, str):
-            raise ArgumentError("path is text; nothing was sent", argument="path")
-        target = EndpointId.parse(f"{endpoint}/{path.strip('/')}" if path else endpoint)
-        asked = _options_of(options, self._timeout_s(options))
+        target = target_of(endpoint, options)
+        asked = options_of(options, timeout_of(options, self._config.timeout))
 
         def build(arguments: Mapping[str, Any]) -> Submission:
             return Submission(
@@ -697,51 +635,6 @@ class Session:
             )
 
         return build
-
-
-_PLAIN_OPTIONS = SubmitOptions()
-
-
-def _check_on_cancel(on_cancel: object) -> None:
-    # A misspelt "cancel" would otherwise leave a paid job running.
-    if on_cancel not in ("detach", "cancel"):
-        raise ArgumentError(
-            "on_cancel is 'detach' or 'cancel'; nothing was sent", argument="on_cancel"
-        )
-
-
-def _options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptions:
-    own = {"path", "client_timeout", "key"}
-    unknown = keywords.keys() - SubmitKeywords.__annotations__.keys()
-    if unknown:
-        name = min(unknown)
-        raise ArgumentError(
-            f"there is no option {name!r}; the options are "
-            f"{', '.join(sorted(SubmitKeywords.__annotations__))}",
-            argument=name,
-        )
-    given: dict[str, Any] = {name: value for name, value in keywords.items() if name not in own}
-    for name in ("tags", "headers"):
-        if name in given and given[name] is None:
-            del given[name]
-    if given.get("start_timeout") is None and timeout_s is not None and timeout_s > 1:
-        given["start_timeout"] = timeout_s
-    if not given:
-        return _PLAIN_OPTIONS
-    options = SubmitOptions(**given)
-    check_options(options)
-    return options
-
-
-def _key_of(options: SubmitKeywords) -> str | None:
-    key = options.get("key")
-    if key is None:
-        return None
-    if not isinstance(key, str) or not key or len(key) > LONGEST_ID:
-        raise ArgumentError(
-            f"key is text of 1 to {LONGEST_ID} characters; nothing was sent", argument="key"
-        )
-    return key
 
 
 def account_of(gateway: Gateway) -> str:
@@ -766,10 +659,6 @@ def _find_requests(
     send: Send, endpoint: EndpointId, start: datetime, end: datetime
 ) -> AsyncIterator[HistoryItem]:
     return find_requests(send, endpoint, start, end, with_payloads=True)
-
-
-def _full_ids(limits: Mapping[str, int]) -> dict[str, int]:
-    return {EndpointId.parse(endpoint).full: limit for endpoint, limit in limits.items()}
 
 
 async def _relay(statuses: StatusStream, callback: OnQueueUpdate) -> None:

@@ -22,6 +22,8 @@ class Verb(enum.StrEnum):
     RESULT = "result"
     CANCEL = "cancel"
     PLATFORM = "platform"
+    RUN = "run"
+    STORAGE = "storage"
 
 
 class Origin(enum.Enum):
@@ -33,6 +35,9 @@ class Origin(enum.Enum):
 
     QUEUE = "queue"
     PLATFORM = "platform"
+    RUN = "run"
+    REST = "rest"
+    CDN = "cdn"
 
 
 @frozen
@@ -84,6 +89,7 @@ class CallTimeouts:
         submit_s: For a whole submit; long, because an answer given up on is
             an unknown job.
         cancel_s: For one attempt of a cancel; all attempts together get twice that.
+        run_s: For a whole direct run, whose answer comes when the model is done.
     """
 
     connect_s: float = field(default=10.0, validator=validators.gt(0))
@@ -91,12 +97,12 @@ class CallTimeouts:
     total_s: float = field(default=60.0, validator=validators.gt(0))
     submit_s: float = field(default=120.0, validator=validators.gt(0))
     cancel_s: float = field(default=2.5, validator=validators.gt(0))
+    run_s: float = field(default=600.0, validator=validators.gt(0))
 
     def for_verb(self, verb: Verb) -> float:
         """Return the whole time that a call of `verb` may take, in seconds."""
-        if verb is Verb.SUBMIT:
-            return self.submit_s
-        return self.cancel_s if verb is Verb.CANCEL else self.total_s
+        own = {Verb.SUBMIT: self.submit_s, Verb.CANCEL: self.cancel_s, Verb.RUN: self.run_s}
+        return own.get(verb, self.total_s)
 
 
 MIB = 1024 * 1024
@@ -108,7 +114,7 @@ class CallLimits:
 
     Attributes:
         status_bytes: Of a status, a receipt or a cancel.
-        result_bytes: Of a result, or of a page of the Platform API.
+        result_bytes: Of a result, of a direct run, or of a page of the Platform API.
         error_bytes: Of an answer that says no.
     """
 
@@ -120,5 +126,5 @@ class CallLimits:
         """Return the limit for a body in bytes."""
         if status_code >= 400:
             return self.error_bytes
-        is_large = verb in {Verb.RESULT, Verb.PLATFORM}
+        is_large = verb in {Verb.RESULT, Verb.PLATFORM, Verb.RUN}
         return self.result_bytes if is_large else self.status_bytes

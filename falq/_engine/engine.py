@@ -177,7 +177,7 @@ class Engine:
             self._reconciler = Reconciler(
                 find=None
                 if find_requests is None
-                else functools.partial(find_requests, self.client.ask_platform),
+                else functools.partial(find_requests, self.client.ask),
                 journal=journal,
                 on_the_way=self._hashes_on_the_way,
                 settle_s=config.settle_s,

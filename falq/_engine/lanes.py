@@ -26,6 +26,8 @@ HANDICAPS_S = {
     Verb.RESULT: 0.0,
     Verb.STATUS: 5.0,
     Verb.PLATFORM: 5.0,
+    Verb.RUN: 0.0,
+    Verb.STORAGE: 0.0,
 }
 """Where a call stands in the line for the account's rate, as if it had come so much later.
 
@@ -39,10 +41,13 @@ LONGEST_READ_PAUSE_S = 20.0
 CANCEL_LANE = 4
 """Calls kept free for cancels, out of `max_calls`."""
 
-PLATFORM_LANE = 4
-"""Calls to the Platform API, on top of `max_calls`: they go to another host."""
+OTHER_LANES = {Verb.PLATFORM: 4, Verb.STORAGE: 8, Verb.RUN: 64}
+"""Calls to other hosts than the queue's, on top of `max_calls`.
 
-_NEVER_PAUSED = frozenset({Verb.CANCEL, Verb.PLATFORM})
+A direct run holds its place until the model is done.
+"""
+
+_NEVER_PAUSED = frozenset({Verb.CANCEL, *OTHER_LANES})
 
 
 def share_calls(max_calls: int) -> dict[Verb, int]:
@@ -60,7 +65,7 @@ class Lanes:
     """The way of every call to the transport.
 
     Args:
-        capacities: Calls in flight at most, per verb; `PLATFORM_LANE` unless named.
+        capacities: Calls in flight at most, per verb; `OTHER_LANES` unless named.
         rate: Calls a second for all verbs together, if there is such a limit.
         clock: Loop time in seconds.
     """
@@ -72,7 +77,7 @@ class Lanes:
         rate: TokenBucket | None,
         clock: Callable[[], float],
     ) -> None:
-        places = {Verb.PLATFORM: PLATFORM_LANE, **capacities}
+        places = {**OTHER_LANES, **capacities}
         self._lanes = {verb: _Lane(capacity) for verb, capacity in places.items()}
         self._gate = None if rate is None else _RateGate(rate, clock)
         self._submit_cooldown = Cooldown()

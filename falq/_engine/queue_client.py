@@ -379,8 +379,8 @@ class QueueClient:
             on_retry(attempt, wait_s, error)
             await self._wait_to_retry(Verb.RESULT, max(wait_s, judge.least_wait_s))
 
-    async def ask_platform(self, call: Call) -> Reply:
-        """Carry a call to the Platform API, in its own lane.
+    async def ask(self, call: Call) -> Reply:
+        """Carry a call to another of the gateway's addresses, once, in its own lane.
 
         Raises:
             TransportError: There is no reply.

@@ -11,7 +11,16 @@ from typing import Protocol
 
 from falq._core.messages import Call, Origin, Reply
 from falq.errors import UnsupportedError
-from falq.gateways import PLATFORM, Fal, Gateway
+from falq.gateways import PLATFORM, RUN, UPLOAD, Fal, Gateway
+
+# What a gateway must be able to do for a call to go there. Tokens of realtime
+# sockets come from `REST` as those of uploads do; both need fal's own key.
+_ABILITY_OF = {
+    Origin.PLATFORM: PLATFORM,
+    Origin.RUN: RUN,
+    Origin.REST: UPLOAD,
+    Origin.CDN: UPLOAD,
+}
 
 
 def root_of(gateway: Gateway, origin: Origin) -> str:
@@ -22,11 +31,16 @@ def root_of(gateway: Gateway, origin: Origin) -> str:
     """
     if origin is Origin.QUEUE:
         return gateway.queue_root
-    gateway.require(PLATFORM)
+    gateway.require(_ABILITY_OF[origin])
     if isinstance(gateway, Fal):
-        return gateway.api_url
+        return {
+            Origin.PLATFORM: gateway.api_url,
+            Origin.RUN: gateway.run_url,
+            Origin.REST: gateway.rest_url,
+            Origin.CDN: gateway.cdn_url,
+        }[origin]
     raise UnsupportedError(
-        f"the {gateway.name} gateway names no address of the Platform API; use falq.Fal",
+        f"the {gateway.name} gateway names no address for {_ABILITY_OF[origin]}; use falq.Fal",
         setting="gateway",
     )
 

@@ -173,9 +173,9 @@ class Emulator:
         return Fal(
             key=self.key,
             queue_url=url,
-            run_url=url,
-            rest_url=url,
-            cdn_url=url,
+            run_url=f"{url}/_run",
+            rest_url=f"{url}/_rest",
+            cdn_url=f"{url}/_cdn",
             api_url=f"{url}{PLATFORM_PREFIX}",
         )
 

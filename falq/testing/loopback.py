@@ -59,7 +59,14 @@ class LoopbackEmulator:
         url = "http://127.0.0.1:1"
         self.app = App(chosen, find_model=find_model, base_url=url)
         self.latency_s = latency_s
-        self.gateway = Fal(key=chosen.keys[0], queue_url=url, api_url=f"{url}/_platform")
+        self.gateway = Fal(
+            key=chosen.keys[0],
+            queue_url=url,
+            run_url=f"{url}/_run",
+            rest_url=f"{url}/_rest",
+            cdn_url=f"{url}/_cdn",
+            api_url=f"{url}/_platform",
+        )
         self.maton = Maton(
             key=chosen.maton_keys[0], base_url=f"{url}/_maton", control_url=f"{url}/_maton"
         )

@@ -112,11 +112,15 @@ HOSTS = {
         "https://q.run",
         "https://my.run",
     ),
-    "base": ({"FALQ_BASE_URL": "http://127.0.0.1:9/"}, *["http://127.0.0.1:9"] * 2),
+    "base": (
+        {"FALQ_BASE_URL": "http://127.0.0.1:9/"},
+        "http://127.0.0.1:9",
+        "http://127.0.0.1:9/_run",
+    ),
     "base wins": (
         {"FALQ_BASE_URL": "https://b.example/fal", "FAL_QUEUE_RUN_HOST": "q.run"},
         "https://b.example/fal",
-        "https://b.example/fal",
+        "https://b.example/fal/_run",
     ),
 }
 
@@ -130,9 +134,9 @@ def test_hosts_come_from_the_environment(kind):
 
 def test_with_a_base_of_its_own_the_key_goes_to_no_host_of_fals():
     gateway = resolve_gateway(None, {"FAL_KEY": KEY, "FALQ_BASE_URL": "https://b.example"})
-    origins = [gateway.queue_url, gateway.run_url, gateway.rest_url, gateway.cdn_url]
-    assert set(origins) == {"https://b.example"}
-    assert gateway.api_url == "https://b.example/_platform"
+    assert gateway.queue_url == "https://b.example"
+    origins = [gateway.run_url, gateway.rest_url, gateway.cdn_url, gateway.api_url]
+    assert origins == [f"https://b.example/_{name}" for name in ("run", "rest", "cdn", "platform")]
 
 
 @pytest.mark.parametrize("base", [{}, {"FALQ_BASE_URL": "https://b.example"}], ids=["", "base"])

@@ -244,6 +244,15 @@ def test_what_maton_cannot_do_is_refused_and_the_way_out_named(ability):
         MATON.require(ability)
 
 
+@pytest.mark.parametrize("ability", [RUN, STREAM, REALTIME, UPLOAD, PLATFORM])
+def test_a_key_for_a_queue_elsewhere_goes_to_no_address_of_fals(ability):
+    elsewhere = falq.Fal(key=CANARY, queue_url="https://q.example")
+    with pytest.raises(UnsupportedError, match="name its .*_url"):
+        elsewhere.require(ability)
+    backup = falq.Fal(key=CANARY, queue_url="https://queue.falrun.com")
+    backup.require(ability)
+
+
 def test_both_reach_the_queue():
     FAL.require(QUEUE)
     MATON.require(QUEUE)

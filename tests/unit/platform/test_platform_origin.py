@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 
 from falq._core.messages import Call, CallLimits, CallTimeouts, Origin, Verb
-from falq._engine.lanes import PLATFORM_LANE, Lanes, share_calls
+from falq._engine.lanes import OTHER_LANES, Lanes, share_calls
 from falq._transport.base import root_of
 from falq.errors import UnsupportedError
 from falq.gateways import PLATFORM, Fal, Gateway, Maton
@@ -58,7 +58,7 @@ def test_a_page_may_be_as_large_as_a_result_and_takes_as_long_as_a_read():
 async def test_the_platform_has_a_lane_of_its_own_that_no_pause_of_the_queue_holds_up():
     loop = asyncio.get_running_loop()
     lanes = Lanes(share_calls(8), rate=None, clock=loop.time)
-    assert lanes.limit(Verb.PLATFORM) == PLATFORM_LANE == 4
+    assert lanes.limit(Verb.PLATFORM) == OTHER_LANES[Verb.PLATFORM] == 4
     lanes.pause(60.0)
     await lanes.enter(Verb.PLATFORM)
     assert (loop.time(), lanes.in_flight(Verb.PLATFORM)) == (0.0, 1)
