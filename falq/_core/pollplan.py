@@ -15,16 +15,23 @@ How the time is chosen:
        that find something; one that stands costs next to nothing.
     5. Only checks that find nothing new use up the budgets: `queued_per_s` for
        queued jobs, at most half of `per_s`, and `per_s` for all. What is due
-       beyond them waits: running jobs first, whose last check is the longest
-       ago before the others. A running job that was not checked for most of
-       `longest_gap_s` goes whatever the budget says.
+       beyond them waits, running jobs first (rule 8). A running job that was not
+       checked for most of `longest_gap_s` goes whatever the budget says.
     6. Of those that wait for the queued budget, the one with the shortest
        interval goes first: who stands at the head of a queue is looked at
        before a thousand who stand far behind.
-    7. Where jobs end before their first check, the next job of that endpoint is
+    7. Once a few jobs of a kind have ended, their run times say when to look: the
+       schedule of `inspection` takes the place of the curve, which is what an
+       unknown kind gets and what remains when a job outlives all that is known.
+       The first schedule needs `forecast.FEWEST_RUNS` jobs; until then, where jobs
+       end before their first check, the next job of that endpoint is
        checked after half the wait; where they do not, after twice as long, up
        to `initial_s`. The tenth job to wait at an endpoint that nothing is known
        of is checked early, to find out.
+    8. When the budget binds, the job that is the likeliest to have ended since its
+       last check goes first: every second that it waits costs the most.
+    9. A job whose end a webhook will tell is checked every `announced_s` only, in
+       case that none comes, until somebody asks for it.
 
 Every operation is O(log n) in the jobs that wait.
 """
@@ -33,16 +40,27 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from attrs import define, field, frozen, validators
 
 from falq._core.backoff import Backoff
 from falq._core.flow import TokenBucket
+from falq._core.forecast import Forecast, Forecaster
 from falq.model import Completed, InProgress, Queued, Status
 
 GROWTH_AFTER_FAILURE = 1.5
+
+_AT_ONCE_S = 0.002
+"""A shorter wait is none: a timer costs as much as the check it puts off."""
+
+_SPREAD = 0.5
+"""How much of the gap that follows, a check may be moved by chance."""
+
+_HEAD = 16
+"""How many of a queue are looked through for the two to check."""
 
 _SCOUT = 10
 """Which job of an unknown endpoint is checked early: not the first, so that one job
@@ -67,6 +85,13 @@ class PollSettings:
         longest_gap_s: No running job goes unchecked for longer, in seconds. The
             same holds for queued jobs with `store_io=False`, because their
             results are gone minutes after completion.
+        poll_value_s: How many seconds of lag one check is worth. Smaller sees ends
+            sooner, larger asks less often; the checks of a job grow with its
+            inverse square root.
+        learns: Whether run times that were seen decide when to check.
+        announced_s: Interval, in seconds, of a job whose end a webhook will tell:
+            how late its end is seen if the webhook does not come. At most
+            `longest_gap_s` counts.
     """
 
     initial_s: float = field(default=0.5, validator=validators.gt(0))
@@ -78,6 +103,9 @@ class PollSettings:
     queued_per_s: float = field(default=10.0, validator=validators.gt(0))
     per_s: float = field(default=200.0, validator=validators.gt(0))
     longest_gap_s: float = field(default=60.0, validator=validators.gt(0))
+    poll_value_s: float = field(default=0.1, validator=validators.gt(0))
+    learns: bool = True
+    announced_s: float = field(default=45.0, validator=validators.gt(0))
 
 
 @define(eq=False)
@@ -95,6 +123,12 @@ class Watch:
         is_running: Whether it was last seen on a runner.
         keeps_pace: Whether `longest_gap_s` holds for it in the queue as well.
         ticket: Which heap entry counts; 0 while it is being checked or has gone.
+        kinds: What its run time is learned under, the most special first.
+        started_at: Loop instant of its start, as near as it is known; None while it
+            is believed to be queued.
+        queued_at: Loop instant until which it surely was queued, if it is later than
+            its last check.
+        pace_s: Seconds between two of its checks at least.
     """
 
     job: Hashable
@@ -107,6 +141,10 @@ class Watch:
     steps: int = 0
     is_running: bool = False
     ticket: int = 0
+    kinds: Sequence[str] = ()
+    started_at: float | None = None
+    queued_at: float = float("-inf")
+    pace_s: float = 0.0
 
 
 @define(eq=False)
@@ -128,8 +166,11 @@ class PollPlan:
     _tickets: Iterator[int] = field(init=False)
     _watches: dict[Hashable, Watch] = field(init=False, factory=dict)
     _first_s: dict[str, float] = field(init=False, factory=dict)
+    _moved_at: dict[str, float] = field(init=False, factory=dict)
     _lines: dict[str, OrderedDict[Hashable, Watch]] = field(init=False, factory=dict)
+    forecaster: Forecaster = field(init=False)
     _ready_running: list[tuple[float, int, Watch]] = field(init=False, factory=list)
+    _ready_by_age: list[tuple[float, int, Watch]] = field(init=False, factory=list)
     _ready_queued: list[tuple[float, int, Watch]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -152,6 +193,7 @@ class PollPlan:
         queued_per_s = min(chosen.queued_per_s, chosen.per_s / 2)
         self._queued_budget = TokenBucket(queued_per_s, max(1.0, queued_per_s))
         self._tickets = itertools.count(1)
+        self.forecaster = Forecaster(chosen.poll_value_s)
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -168,6 +210,8 @@ class PollPlan:
         draw: float,
         position: int | None = None,
         keeps_pace: bool = False,
+        kinds: Sequence[str] = (),
+        is_announced: bool = False,
     ) -> Watch:
         """Watch a job that was accepted now.
 
@@ -178,17 +222,30 @@ class PollPlan:
             draw: A uniform draw from [0, 1).
             position: Its place in the queue, if known.
             keeps_pace: Whether `longest_gap_s` holds for it in the queue as well.
+            kinds: What its run time is learned under, the most special first.
+            is_announced: Whether a webhook will tell of its end.
         """
-        watch = Watch(job, line, now, keeps_pace, position)
+        # Behind others it waits; who is next, or says nothing, is believed to start.
+        started_at = None if position else now
+        watch = Watch(job, line, now, keeps_pace, position, kinds=kinds, started_at=started_at)
+        if is_announced:
+            pace_s = min(self.settings.announced_s, self.settings.longest_gap_s)
+            watch.pace_s = pace_s * (1.0 - self.settings.jitter * draw)
         self._watches[job] = watch
         self._lines.setdefault(line, OrderedDict())[job] = watch
-        first_s = self._first_s.get(line)
+        self._plan(watch, now, self._first_wait_s(watch, now, draw))
+        return watch
+
+    def _first_wait_s(self, watch: Watch, now: float, draw: float) -> float:
+        learned_s = self._learned_s(watch, now, draw)
+        if learned_s is not None:
+            return learned_s
+        first_s = self._first_s.get(watch.line)
         if first_s is None:
-            is_scout = len(self._lines[line]) == _SCOUT
+            is_scout = len(self._lines[watch.line]) == _SCOUT
             first_s = self.settings.initial_s / (16 if is_scout else 1)
         share = first_s / self.settings.initial_s
-        self._plan(watch, now, self._curve.delay_s(1, draw=draw) * share)
-        return watch
+        return self._curve.delay_s(1, draw=draw) * share
 
     def remove(self, job: Hashable) -> None:
         """Forget a job; nothing happens if it is not watched."""
@@ -198,9 +255,15 @@ class PollPlan:
             self._leave_line(watch)
 
     def hurry(self, job: Hashable, now: float) -> None:
-        """Make a watched job due now; one that is being checked stays as it is."""
+        """Make a watched job due now; one that is being checked stays as it is.
+
+        From then on it is checked like any other, announced or not.
+        """
         watch = self._watches.get(job)
-        if watch is not None and watch.ticket and watch.due > now:
+        if watch is None:
+            return
+        watch.pace_s = 0.0
+        if watch.ticket and watch.due > now:
             self._push(watch, now)
 
     def take_due(self, now: float, room: int) -> list[Watch]:
@@ -210,14 +273,12 @@ class PollPlan:
         """
         self._gather(now)
         taken: list[Watch] = []
-        while len(taken) < room and self._ready_running:
-            _, ticket, watch = self._ready_running[0]
-            if watch.ticket == ticket:
-                if not self._budget.take(now) and not self._is_overdue(watch, now):
-                    break
-                watch.ticket = 0
-                taken.append(watch)
-            heapq.heappop(self._ready_running)
+        while len(taken) < room:
+            watch = self._next_running(now)
+            if watch is None:
+                break
+            watch.ticket = 0
+            taken.append(watch)
         while len(taken) < room and self._ready_queued:
             _, ticket, watch = self._ready_queued[0]
             if watch.ticket == ticket:
@@ -232,15 +293,30 @@ class PollPlan:
         """Return the loop instant at which `take_due` may give something; None if never."""
         self._gather(now)
         instants = []
+        for ready in (self._ready_by_age, self._ready_running):
+            _drop_stale(ready)
         if self._ready_running:
-            watch = self._ready_running[0][2]
-            overdue_at = watch.checked_at + self._patience_s()
+            overdue_at = self._ready_by_age[0][2].checked_at + self._patience_s()
             instants.append(min(now + self._budget.wait_s(now), overdue_at))
         if self._ready_queued:
             instants.append(now + self._queued_budget.wait_s(now))
         if self._heap:
             instants.append(self._heap[0][0])
         return max(now, min(instants)) if instants else None
+
+    def _next_running(self, now: float) -> Watch | None:
+        """Take the running job to check next, if the budget or its age allows one."""
+        for ready in (self._ready_by_age, self._ready_running):
+            _drop_stale(ready)
+        if not self._ready_running:
+            return None
+        oldest = self._ready_by_age[0][2]
+        if self._is_overdue(oldest, now):
+            self._budget.spend()
+            return heapq.heappop(self._ready_by_age)[2]
+        if not self._budget.take(now):
+            return None
+        return heapq.heappop(self._ready_running)[2]
 
     def soonest(self) -> float:
         """Return a loop instant before which `take_due` surely gives nothing new."""
@@ -264,9 +340,10 @@ class PollPlan:
             longer watched.
         """
         was_running = watch.is_running
-        if watch.steps == 0:
+        self._learn_run(watch, status, now)
+        if watch.steps == 0 and not watch.pace_s:
             self._learn_first(watch, is_early=isinstance(status, Completed))
-        has_news = self._take_in(watch, status)
+        has_news = self._take_in(watch, status, now)
         if has_news:
             self._budget.give_back()
             if not was_running:
@@ -284,9 +361,8 @@ class PollPlan:
             self._follow_line(watch.line, now)
         elif was_running and not watch.is_running:
             self._lines.setdefault(watch.line, OrderedDict())[watch.job] = watch
-        delay_s = self._interval_s(watch, draw)
-        self._plan(watch, now, delay_s)
-        return delay_s
+        self._plan(watch, now, self._interval_s(watch, now, draw))
+        return watch.interval_s
 
     def record_failure(self, watch: Watch, *, now: float, floor_s: float = 0.0) -> float | None:
         """Plan the next check after one that failed.
@@ -317,7 +393,42 @@ class PollPlan:
         else:
             self._first_s[watch.line] = min(longest_s, max(first_s * 2, longest_s / 16))
 
-    def _take_in(self, watch: Watch, status: Status) -> bool:
+    def _learn_run(self, watch: Watch, done: Status, now: float) -> None:
+        if not isinstance(done, Completed) or done.error is not None or not watch.kinds:
+            return
+        told = done.metrics.get("inference_time")
+        is_told = isinstance(told, int | float) and 0 <= told < math.inf
+        if watch.started_at is None:
+            # It started and ended unseen: only the server can tell.
+            if is_told:
+                self.forecaster.record(watch.kinds, 0.0, math.inf, told_s=told)
+            return
+        age_s = now - watch.started_at
+        low_s = min(max(0.0, watch.checked_at - watch.started_at), age_s)
+        self.forecaster.record(watch.kinds, low_s, age_s, told_s=told if is_told else None)
+
+    def _learned_s(self, watch: Watch, now: float, draw: float) -> float | None:
+        """Return the wait that the run times of the job's kind ask for, if they are known."""
+        forecast = self._forecast(watch, now)
+        if forecast is None or watch.started_at is None:
+            return None
+        age_s = now - watch.started_at
+        next_s = forecast.schedule.next_after(age_s)
+        if next_s is None:
+            return None
+        wait_s = next_s - age_s
+        if wait_s < _AT_ONCE_S:
+            return 0.0 if age_s == 0.0 else _AT_ONCE_S
+        after_s = forecast.schedule.next_after(next_s) or next_s
+        spread_s = min(self.settings.jitter * wait_s, _SPREAD * (after_s - next_s))
+        return min(wait_s + spread_s * (0.5 - draw), self.settings.longest_gap_s)
+
+    def _forecast(self, watch: Watch, now: float) -> Forecast | None:
+        if not self.settings.learns:
+            return None
+        return self.forecaster.find(watch.kinds, now)
+
+    def _take_in(self, watch: Watch, status: Status, now: float) -> bool:
         """Move the watch along its curve; return whether the status was news."""
         if isinstance(status, Queued):
             has_moved = watch.is_running or (
@@ -328,15 +439,22 @@ class PollPlan:
             watch.steps = 1 if has_moved else watch.steps + 1
             is_news = watch.is_running
             watch.is_running = False
+            watch.started_at = None
             watch.position = status.position
             return is_news
         is_running = isinstance(status, InProgress)
         is_news = isinstance(status, Completed) or is_running is not watch.is_running
         watch.steps = 1 if is_news else watch.steps + 1
+        if is_running and watch.started_at is None:
+            watch.started_at = (max(watch.checked_at, watch.queued_at) + now) / 2
         watch.is_running = is_running
         return is_news
 
-    def _interval_s(self, watch: Watch, draw: float) -> float:
+    def _interval_s(self, watch: Watch, now: float, draw: float) -> float:
+        if watch.is_running:
+            learned_s = self._learned_s(watch, now, draw)
+            if learned_s is not None:
+                return learned_s
         curve = self._curve if watch.is_running else self._queue_curve
         delay_s = curve.delay_s(watch.steps + 1, draw=draw)
         if not watch.is_running and watch.position:
@@ -345,8 +463,8 @@ class PollPlan:
         return min(delay_s, self.settings.longest_gap_s) if watch.keeps_pace else delay_s
 
     def _plan(self, watch: Watch, now: float, delay_s: float) -> None:
-        watch.interval_s = delay_s
-        self._push(watch, now + delay_s)
+        watch.interval_s = max(delay_s, watch.pace_s)
+        self._push(watch, now + watch.interval_s)
 
     def _push(self, watch: Watch, due: float) -> None:
         watch.due = due
@@ -361,11 +479,21 @@ class PollPlan:
             if watch.ticket != ticket:
                 continue
             if watch.is_running or watch.keeps_pace:
-                # Whose last check is the longest ago goes first, so that nobody
-                # overdue stands behind one that is not.
-                heapq.heappush(self._ready_running, (watch.checked_at, ticket, watch))
+                # In two lines: who is overdue must not stand behind one that is not.
+                heapq.heappush(self._ready_by_age, (watch.checked_at, ticket, watch))
+                heapq.heappush(self._ready_running, (-self._chance(watch, now), ticket, watch))
             else:
                 heapq.heappush(self._ready_queued, (watch.interval_s, ticket, watch))
+
+    def _chance(self, watch: Watch, now: float) -> float:
+        """Return how likely a job is to have ended since its last check."""
+        started_at = watch.checked_at if watch.started_at is None else watch.started_at
+        since_s, age_s = watch.checked_at - started_at, now - started_at
+        forecast = self._forecast(watch, now)
+        if forecast is not None:
+            return forecast.chance_between(since_s, age_s)
+        # Of what nothing is known, each doubling of the age is as likely as the last.
+        return 0.5 * (age_s - since_s) / age_s if age_s > 0.0 else 0.0
 
     def _take_queued(self, now: float) -> bool:
         if not self._queued_budget.take(now):
@@ -393,7 +521,16 @@ class PollPlan:
         if waiting is None:
             return
         fresh_s = self._first_s.get(line, self.settings.initial_s)
-        for watch in itertools.islice(waiting.values(), 2):
+        # Who stood behind the two when the queue moved last had not started then.
+        moved_at, self._moved_at[line] = self._moved_at.get(line, float("-inf")), now
+        # Who was never seen in the queue and has a forecast is believed to run.
+        believed_queued = (
+            watch
+            for watch in itertools.islice(waiting.values(), _HEAD)
+            if not watch.pace_s and (watch.started_at is None or self._forecast(watch, now) is None)
+        )
+        for watch in itertools.islice(believed_queued, 2):
+            watch.queued_at = moved_at
             is_fresh = now - watch.checked_at < fresh_s
             if not watch.ticket or is_fresh:
                 continue
@@ -404,3 +541,8 @@ class PollPlan:
                 # reach it only after the budget had passed them all.
                 watch.due, watch.ticket = now, next(self._tickets)
                 heapq.heappush(self._ready_queued, (0.0, watch.ticket, watch))
+
+
+def _drop_stale(ready: list[tuple[float, int, Watch]]) -> None:
+    while ready and ready[0][2].ticket != ready[0][1]:
+        heapq.heappop(ready)
