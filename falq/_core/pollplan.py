@@ -10,7 +10,7 @@ How the time is chosen:
        curve that starts again whenever its position falls.
     3. A failed check is not repeated; it makes the interval half as long again.
     4. Queues are served in order. When one job of an endpoint is found to have
-       left the queue, the two that were accepted next after it are checked at
+       left the queue, the two that stand at its head (`lines`) are checked at
        once. A queue that moves is so followed as fast as it moves, by checks
        that find something; one that stands costs next to nothing.
     5. Only checks that find nothing new use up the budgets: `queued_per_s` for
@@ -41,7 +41,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 
 from attrs import define, field, frozen, validators
@@ -49,6 +48,7 @@ from attrs import define, field, frozen, validators
 from falq._core.backoff import Backoff
 from falq._core.flow import TokenBucket
 from falq._core.forecast import Forecast, Forecaster
+from falq._core.lines import Line
 from falq.model import Completed, InProgress, Queued, Status
 
 GROWTH_AFTER_FAILURE = 1.5
@@ -167,7 +167,7 @@ class PollPlan:
     _watches: dict[Hashable, Watch] = field(init=False, factory=dict)
     _first_s: dict[str, float] = field(init=False, factory=dict)
     _moved_at: dict[str, float] = field(init=False, factory=dict)
-    _lines: dict[str, OrderedDict[Hashable, Watch]] = field(init=False, factory=dict)
+    _lines: dict[str, Line] = field(init=False, factory=dict)
     forecaster: Forecaster = field(init=False)
     _ready_running: list[tuple[float, int, Watch]] = field(init=False, factory=list)
     _ready_by_age: list[tuple[float, int, Watch]] = field(init=False, factory=list)
@@ -232,7 +232,7 @@ class PollPlan:
             pace_s = min(self.settings.announced_s, self.settings.longest_gap_s)
             watch.pace_s = pace_s * (1.0 - self.settings.jitter * draw)
         self._watches[job] = watch
-        self._lines.setdefault(line, OrderedDict())[job] = watch
+        self._lines.setdefault(line, Line()).place(job, position)
         self._plan(watch, now, self._first_wait_s(watch, now, draw))
         return watch
 
@@ -359,8 +359,8 @@ class PollPlan:
         if watch.is_running and not was_running:
             self._leave_line(watch)
             self._follow_line(watch.line, now)
-        elif was_running and not watch.is_running:
-            self._lines.setdefault(watch.line, OrderedDict())[watch.job] = watch
+        elif not watch.is_running:
+            self._lines.setdefault(watch.line, Line()).place(watch.job, watch.position)
         self._plan(watch, now, self._interval_s(watch, now, draw))
         return watch.interval_s
 
@@ -512,7 +512,7 @@ class PollPlan:
 
     def _leave_line(self, watch: Watch) -> None:
         line = self._lines.get(watch.line)
-        if line is not None and line.pop(watch.job, None) is not None and not line:
+        if line is not None and line.leave(watch.job) and not line:
             del self._lines[watch.line]
 
     def _follow_line(self, line: str, now: float) -> None:
@@ -526,7 +526,7 @@ class PollPlan:
         # Who was never seen in the queue and has a forecast is believed to run.
         believed_queued = (
             watch
-            for watch in itertools.islice(waiting.values(), _HEAD)
+            for watch in map(self._watches.__getitem__, waiting.head(_HEAD))
             if not watch.pace_s and (watch.started_at is None or self._forecast(watch, now) is None)
         )
         for watch in itertools.islice(believed_queued, 2):

@@ -335,7 +335,7 @@ def test_a_job_back_in_the_queue_stands_at_its_end():
         plan.record_status(taken[job], Queued(9), now=1.0, draw=0.5)
     back = _one_due(plan, 1.8)
     plan.record_status(back, Queued(9), now=1.8, draw=0.5)
-    assert list(plan._lines["a"]) == ["next", "last", "back"]
+    assert plan._lines["a"].head(9) == ["next", "last", "back"]
 
 
 @given(

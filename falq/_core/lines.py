@@ -1,0 +1,66 @@
+"""Who stands where in the server's queues, as far as receipts and checks tell.
+
+Owns the order of the jobs believed to wait, one line for each queue. A place is
+told at different times: what compares is the place plus all who were seen to
+leave the line before it was told, the number on a ticket, so to speak. Answers
+arrive in any order; who says no place stands behind everyone. `pollplan` looks at
+the head of a line when it moves.
+
+Every operation is O(log n) in the jobs of a line.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Hashable, Iterator
+
+from attrs import define, field
+
+
+@define(eq=False)
+class Line:
+    """The jobs of one queue, the next to start first."""
+
+    _left: int = field(init=False, default=0)
+    _heap: list[tuple[int, int, Hashable]] = field(init=False, factory=list)
+    _entries: dict[Hashable, tuple[int, int, Hashable]] = field(init=False, factory=dict)
+    _orders: Iterator[int] = field(init=False, factory=lambda: itertools.count(1))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def place(self, job: Hashable, position: int | None) -> None:
+        """Put a job where it was told to stand, or move it there.
+
+        Args:
+            job: Anything that names it.
+            position: How many the server counts before it; None leaves a job where
+                it is, and puts a new one behind all others.
+        """
+        known = self._entries.get(job)
+        if position is None and known is not None:
+            return
+        rank = self._left + (len(self._entries) if position is None else position)
+        if known is not None and known[0] == rank:
+            return
+        entry = self._entries[job] = (rank, next(self._orders), job)
+        heapq.heappush(self._heap, entry)
+
+    def leave(self, job: Hashable) -> bool:
+        """Take a job out of the line; return whether it was in it."""
+        if self._entries.pop(job, None) is None:
+            return False
+        self._left += 1
+        return True
+
+    def head(self, most: int) -> list[Hashable]:
+        """Return the first jobs of the line in order, at most `most`."""
+        found: list[tuple[int, int, Hashable]] = []
+        while self._heap and len(found) < most:
+            entry = heapq.heappop(self._heap)
+            if self._entries.get(entry[2]) is entry:
+                found.append(entry)
+        for entry in found:
+            heapq.heappush(self._heap, entry)
+        return [job for _, _, job in found]

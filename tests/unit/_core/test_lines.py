@@ -1,0 +1,65 @@
+"""The order of a queue, told piece by piece."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from falq._core.lines import Line
+
+
+def test_places_of_one_moment_are_the_order():
+    line = Line()
+    for job, position in (("c", 3), ("a", 1), ("b", 2)):
+        line.place(job, position)
+    assert line.head(2) == ["a", "b"]
+    assert len(line) == 3
+
+
+def test_places_of_different_moments_compare_by_who_has_left_between():
+    line = Line()
+    line.place("early", 5)
+    for job in range(3):
+        line.place(job, job)
+        line.leave(job)
+    # Of the five before it two are left, as many as before the other.
+    line.place("late", 3)
+    line.place("next", 1)
+    assert line.head(9) == ["next", "early", "late"]
+
+
+def test_who_tells_no_place_stands_behind_all_others_and_keeps_its_place():
+    line = Line()
+    line.place("first", None)
+    line.place("second", None)
+    line.place("told", 0)
+    line.place("first", None)
+    assert line.head(9) == ["first", "told", "second"]
+
+
+def test_a_job_moves_where_it_is_told_to_stand():
+    line = Line()
+    line.place("a", 1)
+    line.place("b", 2)
+    line.place("a", 7)
+    line.place("b", 2)
+    assert line.head(9) == ["b", "a"]
+    assert len(line) == 2
+
+
+def test_who_has_left_is_in_no_line():
+    line = Line()
+    line.place("a", 0)
+    assert line.leave("a")
+    assert not line.leave("a")
+    assert line.head(9) == []
+    assert len(line) == 0
+
+
+@given(st.permutations(range(20)), st.integers(0, 25))
+def test_the_order_of_arrival_does_not_matter(order, most):
+    line = Line()
+    for job in order:
+        line.place(job, job)
+    for _ in range(2):
+        assert line.head(most) == list(range(20))[:most]
