@@ -46,7 +46,9 @@ FAL_CLIENT_SHARE = 0.1
 
 
 @contextmanager
-def running_server(scheme: str, core: int | None) -> Iterator[tuple[dict[str, Any], int]]:
+def running_server(
+    scheme: str, core: int | None, *, runners: int | None = None
+) -> Iterator[tuple[dict[str, Any], int]]:
     """Run the emulator in a process of its own; give its address and process id."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(HERE / "server.py"), "--ca-file", f"{folder}/ca.pem"]
@@ -54,6 +56,8 @@ def running_server(scheme: str, core: int | None) -> Iterator[tuple[dict[str, An
             command.append("--tls")
         if core is not None:
             command += ["--core", str(core)]
+        if runners is not None:
+            command += ["--runners", str(runners)]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:

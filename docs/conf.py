@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sphinx.application import Sphinx
 
+import falq
 from falq import __version__
 
 project = "falq"
@@ -30,6 +31,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!falq(\.|$)).*"),
     (r"py:.*", r"falq\.(.*\.)?_.*"),
     (r"py:.*", r"falq\.emulator\.models\..*"),
+    # What stands for a type that the caller chooses.
+    (r"py:.*", r"falq\.models\..*\.OutputT(_co)?"),
 ]
 
 html_theme = "furo"
@@ -73,5 +76,9 @@ def _show_colon(
 
 def setup(app: Sphinx) -> None:
     """Run before and after napoleon, whose priority is 500."""
+    # A name that is loaded late takes its public place when it is first asked for,
+    # which must be before another's signature mentions it.
+    for name in falq.__all__:
+        getattr(falq, name)
     app.connect("autodoc-process-docstring", _hide_colon, priority=400)
     app.connect("autodoc-process-docstring", _show_colon, priority=600)

@@ -3,16 +3,23 @@
 The folders, from the face down:
 
     session        what a user opens
+    keywords       the options of a submission
+    media          media that results point to
+    models         typed inputs and outputs
+    platform       fal's Platform API: models, schemas, prices, history
+    connections    connections of a Maton account
     _engine        the async machinery behind it
     _transport     what carries HTTP calls
+    journal        where jobs are written down; `_journal` is behind it
     config         settings and environment variables
     gateways       fal itself, or Maton
     events         what an observer may hear
     _core          decisions as plain functions
     model, errors  the vocabulary
+    text           text from outside, made printable
 
-and beside them `emulator` (a fal queue on this machine), `testing`, `batch` and
-`cli`, which are imported by name.
+and beside them `emulator` (a fal queue on this machine), `testing`, `batch`,
+`webhooks` and `cli`, which are imported by name.
 
 The session and what belongs to it are loaded at their first use, because
 aiohttp comes with them: `falq --help` and the emulator's models need neither.
@@ -30,6 +37,7 @@ from falq._version import __version__ as __version__
 from falq.errors import ApiError as ApiError
 from falq.errors import ArgumentError as ArgumentError
 from falq.errors import AuthenticationError as AuthenticationError
+from falq.errors import ConcurrencyLimitError as ConcurrencyLimitError
 from falq.errors import ConfigError as ConfigError
 from falq.errors import ConnectError as ConnectError
 from falq.errors import FalqError as FalqError
@@ -46,16 +54,21 @@ from falq.errors import JournalError as JournalError
 from falq.errors import JournalLockedError as JournalLockedError
 from falq.errors import JournalVersionError as JournalVersionError
 from falq.errors import RateLimitError as RateLimitError
+from falq.errors import RealtimeError as RealtimeError
 from falq.errors import RequestNotFoundError as RequestNotFoundError
 from falq.errors import ResponseTooLargeError as ResponseTooLargeError
 from falq.errors import ServerError as ServerError
 from falq.errors import SessionClosedError as SessionClosedError
 from falq.errors import SessionError as SessionError
+from falq.errors import SignatureError as SignatureError
+from falq.errors import SocketClosedError as SocketClosedError
+from falq.errors import StaleDeliveryError as StaleDeliveryError
 from falq.errors import SubmissionUnknownError as SubmissionUnknownError
 from falq.errors import TransportError as TransportError
 from falq.errors import TransportTimeoutError as TransportTimeoutError
 from falq.errors import UnexpectedRedirectError as UnexpectedRedirectError
 from falq.errors import UnsupportedError as UnsupportedError
+from falq.errors import WebhookError as WebhookError
 from falq.errors import WireError as WireError
 from falq.errors import WrongLoopError as WrongLoopError
 from falq.gateways import Fal as Fal
@@ -78,14 +91,22 @@ if TYPE_CHECKING:
     from falq._engine.handle import Handle as Handle
     from falq._engine.handle import StatusStream as StatusStream
     from falq._engine.mapping import OutcomeStream as OutcomeStream
+    from falq.live.output import OutputStream as OutputStream
+    from falq.live.realtime import RealtimeConnection as RealtimeConnection
+    from falq.live.sockets_raw import RunnerSocket as RunnerSocket
+    from falq.media.upload_source import Upload as Upload
     from falq.session import Session as Session
 
 _LATE = {
     "Handle": "falq._engine.handle",
     "OutcomeStream": "falq._engine.mapping",
+    "OutputStream": "falq.live.output",
+    "RealtimeConnection": "falq.live.realtime",
+    "RunnerSocket": "falq.live.sockets_raw",
     "Session": "falq.session",
     "SessionStatistics": "falq._engine.engine",
     "StatusStream": "falq._engine.handle",
+    "Upload": "falq.media.upload_source",
 }
 
 __all__ = sorted(

@@ -22,6 +22,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -30,11 +31,12 @@ from falq._core.pollplan import PollSettings
 from falq._core.retry import RetrySettings
 from falq.errors import ConfigError
 from falq.events import Hook
-from falq.gateways import Fal, Gateway, Maton, check_origin
-from falq.model import Delivery, OnCancel, OnUnknown
+from falq.gateways import Fal, Gateway, Maton, check_origin, is_loopback
+from falq.model import Completion, Delivery, OnCancel, OnUnknown
 
 DEFAULT_MAX_JOBS = 1000
 DEFAULT_MAX_CALLS = 100
+DEFAULT_MAX_STREAMS = 50
 
 DEFAULT_SETTLE_S = 900.0
 """How long a lost submit is looked for, in seconds: fal's history may be late.
@@ -61,6 +63,10 @@ class SessionConfig:
     max_resends: int = 1
     on_unknown: OnUnknown = "hold"
     settle_s: float = DEFAULT_SETTLE_S
+    webhook_base_url: str | None = None
+    completion: Completion = "poll"
+    max_streams: int = DEFAULT_MAX_STREAMS
+    validate: bool = False
     on_event: Hook | None = None
     on_exit: OnCancel = "detach"
     exit_grace_s: float = 5.0
@@ -73,6 +79,8 @@ class SessionConfig:
         _check_count("max_jobs", self.max_jobs)
         _check_count("max_calls", self.max_calls, least=8)
         _check_count("max_resends", self.max_resends, least=0)
+        _check_count("max_streams", self.max_streams)
+        _check_word("completion", self.completion, {"poll", "stream"})
         for endpoint, limit in self.per_endpoint.items():
             _check_count(f"per_endpoint[{endpoint!r}]", limit)
         for name in ("timeout", "calls_per_s"):
@@ -80,6 +88,11 @@ class SessionConfig:
         for name in ("exit_grace_s", "settle_s"):
             if getattr(self, name) != 0:
                 _check_seconds(name, getattr(self, name))
+        _check_webhook_base(self.webhook_base_url)
+        if not isinstance(self.validate, bool):
+            raise ConfigError(
+                f"validate is True or False, got {self.validate!r}", setting="validate"
+            )
         _check_word("delivery", self.delivery, {"at_most_once", "reconcile", "at_least_once"})
         _check_word("on_unknown", self.on_unknown, {"hold", "resubmit"})
         _check_word("on_exit", self.on_exit, {"detach", "cancel"})
@@ -113,6 +126,30 @@ def _check_seconds(setting: str, value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"{setting} is a number above 0 or None, got {value!r}", setting=setting)
+
+
+def _check_webhook_base(url: object) -> None:
+    """Refuse an address that fal could not call, or that an id cannot be put behind."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        host = None if parts is None else parts.hostname
+    except ValueError:
+        parts, host = None, None
+    is_plain = isinstance(url, str) and url.isascii() and url.isprintable()
+    if parts is None or not host or not is_plain or not {"@", "?", "#", " "}.isdisjoint(str(url)):
+        raise ConfigError(
+            "webhook_base_url is an address of scheme, host and path, such as "
+            "'https://example.com/fal'",
+            setting="webhook_base_url",
+        )
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ConfigError(
+            "webhook_base_url is an https:// address (http:// is for loopback addresses only): "
+            "results would travel unencrypted",
+            setting="webhook_base_url",
+        )
 
 
 def _check_word(setting: str, value: object, words: set[str]) -> None:

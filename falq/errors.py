@@ -6,16 +6,19 @@
     ├── ArgumentError (ValueError)          a call was given something that cannot be sent
     ├── TransportError                      no complete reply
     │   ├── ConnectError                    nothing was sent
+    │   ├── SocketClosedError               a websocket broke or was closed; `.code`, `.reason`
     │   └── TransportTimeoutError (TimeoutError)
     ├── ApiError                            a reply that says no
     │   ├── AuthenticationError             401, 403
     │   ├── InvalidInputError               422; `.problems`
     │   ├── RequestNotFoundError            404
     │   ├── RateLimitError                  429; `.retry_after_s`
+    │   │   └── ConcurrencyLimitError       … of direct runs; `.limit`
     │   └── ServerError                     5xx
     ├── WireError                           a reply that cannot be read
     │   ├── ResponseTooLargeError           a body above its limit
     │   └── UnexpectedRedirectError         a redirect, which falq never follows with a key
+    ├── RealtimeError                       a realtime app said no; `.error`, `.reason`
     ├── SubmissionUnknownError              the submit may or may not have made a job
     ├── JobError                            the call worked, the job did not
     │   ├── JobFailedError                  the model or the platform ended it with an error
@@ -27,6 +30,9 @@
     │   ├── JournalVersionError             a newer falq wrote it
     │   ├── JournalLockedError              another process has it; `.pid`, `.host`
     │   └── JournalConflictError            a key is there with other content; `.keys`
+    ├── WebhookError                        a delivery that cannot be taken
+    │   ├── SignatureError                  its signature is missing, malformed or wrong
+    │   └── StaleDeliveryError              it was signed too long ago, or in the future
     └── SessionError (RuntimeError)         the session cannot be used like this
         ├── SessionClosedError              it is closed, or closed meanwhile
         ├── WrongLoopError                  another event loop or thread
@@ -121,11 +127,20 @@ class ArgumentError(FalqError, ValueError):
 
     Attributes:
         argument: Name of the argument.
+        problems: `(path, message)` for each of a model's arguments that was refused.
     """
 
-    def __init__(self, message: str, *, argument: str | None = None, **facts: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: str | None = None,
+        problems: tuple[tuple[str, str], ...] = (),
+        **facts: Any,
+    ) -> None:
         super().__init__(message, **facts)
         self.argument = argument
+        self.problems = problems
 
 
 class TransportError(FalqError):
@@ -147,6 +162,22 @@ class ConnectError(TransportError):
 
     def __init__(self, message: str, *, request_sent: bool = False, **facts: Any) -> None:
         super().__init__(message, request_sent=request_sent, **facts)
+
+
+class SocketClosedError(TransportError):
+    """A websocket broke, or was closed with an error or before it was used.
+
+    Attributes:
+        code: Code of the close frame; None if there was none.
+        reason: What the server said about it, made printable.
+    """
+
+    def __init__(
+        self, message: str, *, code: int | None = None, reason: str = "", **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.code = code
+        self.reason = printable(reason, limit=200)
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
@@ -206,6 +237,18 @@ class RateLimitError(ApiError):
         self.retry_after_s = retry_after_s
 
 
+class ConcurrencyLimitError(RateLimitError):
+    """The account runs as many requests as it may, and only the queue lets others wait.
+
+    Attributes:
+        limit: How many that is, if the server said.
+    """
+
+    def __init__(self, message: str, *, limit: int | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.limit = limit
+
+
 class ServerError(ApiError):
     """5xx: the server or what stands before it failed."""
 
@@ -234,6 +277,20 @@ class ResponseTooLargeError(WireError):
 
 class UnexpectedRedirectError(WireError):
     """The server redirected. falq does not follow: the key would go with it."""
+
+
+class RealtimeError(FalqError):
+    """A realtime app, or the server before it, said no on an open socket.
+
+    Attributes:
+        error: The server's word, such as `INTERNAL_ERROR`.
+        reason: What it said about it, made printable.
+    """
+
+    def __init__(self, message: str, *, error: str = "", reason: str = "", **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.error = printable(error, limit=200)
+        self.reason = printable(reason)
 
 
 class SubmissionUnknownError(FalqError):
@@ -428,6 +485,30 @@ class JournalConflictError(JournalError):
     def __init__(self, message: str, *, keys: tuple[str, ...] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.keys = keys
+
+
+class WebhookError(FalqError):
+    """A webhook's delivery cannot be taken.
+
+    `retryable` says whether the sender may be asked to try again: where the keys
+    to check it with could not be fetched, it is True.
+    """
+
+
+class SignatureError(WebhookError):
+    """The signature of a delivery is missing, malformed or no known key's."""
+
+
+class StaleDeliveryError(WebhookError):
+    """A delivery was signed too long ago, or by a clock that is ahead.
+
+    Attributes:
+        age_s: Seconds since it was signed; negative if that is in the future.
+    """
+
+    def __init__(self, message: str, *, age_s: float = 0.0, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.age_s = age_s
 
 
 class SessionError(FalqError, RuntimeError):

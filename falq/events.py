@@ -92,7 +92,15 @@ class Retrying(Event):
 
 @frozen(kw_only=True)
 class Resending(Event):
-    """`at_least_once`: a submit whose answer was lost is sent again; it may cost twice."""
+    """A submit whose answer was lost is sent again; it may cost twice.
+
+    It happens with `delivery="at_least_once"`, and with `"reconcile"` under
+    `on_unknown="resubmit"` when the request history had no trace of the first one.
+
+    Attributes:
+        resends: How often this submit was sent again, this time included.
+        error: How the answer before was lost.
+    """
 
     resends: int
     error: FalqError

@@ -207,6 +207,17 @@ class Gateway:
         """
         raise NotImplementedError
 
+    def advise(self, status_code: int, /, *, is_own: bool | None) -> str | None:
+        """Return what to do about an answer that says no, or None for the usual advice.
+
+        Args:
+            status_code: HTTP status of the answer.
+            is_own: Whether the gateway itself speaks; False for fal behind it,
+                None if the answer does not tell.
+        """
+        del status_code, is_own
+        return None
+
     def require(self, ability: str) -> None:
         """Return if the gateway can do `ability`.
 
@@ -298,6 +309,26 @@ class Fal(Gateway):
         return {"Authorization": self._bearer("Key", self.key, "FAL_KEY")}
 
 
+_REFUSED_KEY = "Maton refuses the key; copy MATON_API_KEY again from maton.ai/settings"
+_MATON_ADVICE = {
+    400: "the account may have no ACTIVE fal-ai connection ('falq connections list' shows them, "
+    "'falq connections create' makes one); if it has one, check that the endpoint is written "
+    "with its owner, such as fal-ai/flux/schnell, and that the model exists",
+    401: _REFUSED_KEY,
+    403: _REFUSED_KEY,
+    404: "write the endpoint with its owner, such as fal-ai/flux/schnell, and check that the "
+    "model exists",
+    429: "Maton allows about 10 calls a second for an account, polls included; wait, or lower "
+    "calls_per_s",
+    500: "try again later; if it stays, the fal key in the connection may have expired "
+    "('falq connections list')",
+}
+_FAL_ADVICE = {
+    401: "fal refuses the key that the Maton connection holds; make a new connection with "
+    "'falq connections create' and enter a good fal key",
+}
+
+
 @frozen(kw_only=True)
 class Maton(Gateway):
     """The Maton gateway, which holds the fal key and reaches the queue only.
@@ -350,6 +381,18 @@ class Maton(Gateway):
     def calls_per_s(self) -> float | None:
         """10 for the account, polls included (Maton's gateway skill, 2026)."""
         return 10.0
+
+    def advise(self, status_code: int, /, *, is_own: bool | None) -> str | None:
+        """Return the steps of Maton's error table (fal-ai skill 1.0, 2026-03).
+
+        Args:
+            status_code: HTTP status of the answer.
+            is_own: Whether Maton itself speaks.
+        """
+        if is_own is None:
+            return None
+        table = _MATON_ADVICE if is_own else _FAL_ADVICE
+        return table.get(min(500, status_code))
 
     def auth_headers(self) -> dict[str, str]:
         """Return `Authorization: Bearer …` and the connection, masked in every repr.

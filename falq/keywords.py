@@ -45,6 +45,8 @@ class SubmitKeywords(TypedDict, total=False):
             flight is attached to, one that has ended ends the same without a call.
             Other content under a known key raises `JournalConflictError`. Not for
             `map`; ignored without a journal.
+        validate: Whether the arguments are checked against the endpoint's schema
+            before anything is sent; default is the session's `validate`.
     """
 
     path: str
@@ -61,6 +63,7 @@ class SubmitKeywords(TypedDict, total=False):
     lifecycle: ObjectLifecycle | None
     headers: Mapping[str, str] | None
     key: str | None
+    validate: bool | None
 
 
 _PLAIN_OPTIONS = SubmitOptions()
@@ -116,7 +119,7 @@ def options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptio
     Raises:
         ArgumentError: There is no such option, or a value cannot be sent.
     """
-    own = {"path", "client_timeout", "key"}
+    own = {"path", "client_timeout", "key", "validate"}
     unknown = keywords.keys() - SubmitKeywords.__annotations__.keys()
     if unknown:
         name = min(unknown)
@@ -152,6 +155,23 @@ def key_of(keywords: SubmitKeywords) -> str | None:
             f"key is text of 1 to {LONGEST_ID} characters; nothing was sent", argument="key"
         )
     return key
+
+
+def validate_of(keywords: SubmitKeywords, default: bool) -> bool:  # noqa: FBT001  a value, no switch
+    """Return whether the arguments of a submission are checked before it.
+
+    Raises:
+        ArgumentError: It is neither yes nor no.
+    """
+    validate = keywords.get("validate")
+    if validate is None:
+        return default
+    if not isinstance(validate, bool):
+        raise ArgumentError(
+            "validate is True, False, or None for the session's; nothing was sent",
+            argument="validate",
+        )
+    return validate
 
 
 def full_ids(limits: Mapping[str, int]) -> dict[str, int]:

@@ -33,6 +33,7 @@ Priority: TypeAlias = Literal["normal", "low"]
 OnCancel: TypeAlias = Literal["detach", "cancel"]
 Delivery: TypeAlias = Literal["at_most_once", "reconcile", "at_least_once"]
 OnUnknown: TypeAlias = Literal["hold", "resubmit"]
+Completion: TypeAlias = Literal["poll", "stream"]
 CancelOutcome: TypeAlias = Literal[
     "requested", "already_completed", "not_found", "not_submitted", "unknown"
 ]
@@ -291,12 +292,14 @@ class Submission:
         body: The arguments as JSON, as they will be sent.
         options: What is asked beside them.
         intent_id: 128 random bits in hex: falq's name for this submission.
+        kinds: What its run time is learned under, the most special first.
     """
 
     endpoint: EndpointId
     body: bytes = field(repr=False)
     options: SubmitOptions
     intent_id: str
+    kinds: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

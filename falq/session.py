@@ -7,8 +7,10 @@ work. One session belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import os
+import random
 import secrets
 import ssl
 from collections.abc import (
@@ -20,11 +22,15 @@ from collections.abc import (
     Mapping,
 )
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, Unpack, overload
 
 from falq._core.codec import dump_arguments
-from falq._core.messages import CallLimits, CallTimeouts
+from falq._core.delivery import WebhookDelivery
+from falq._core.direct import build_run, build_stream, stream_target
+from falq._core.forecast import kinds_of
+from falq._core.messages import Call, CallLimits, CallTimeouts, Reply
 from falq._core.pollplan import PollSettings
 from falq._core.protocol import make_ticket
 from falq._core.result import NotReadyError
@@ -33,20 +39,46 @@ from falq._engine.engine import Engine, SessionStatistics
 from falq._engine.handle import Handle, StatusStream
 from falq._engine.job import Job
 from falq._engine.mapping import OutcomeStream
+from falq._engine.run_times_file import load_run_times, save_run_times
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
 from falq._journal.sqlite import SqliteJournal
 from falq._journal.states import RecordState
 from falq._transport.aio import AioTransport
 from falq._transport.base import Transport
-from falq.config import DEFAULT_MAX_CALLS, DEFAULT_SETTLE_S, SessionConfig, build_config
-from falq.errors import ArgumentError, ConfigError, SessionClosedError
+from falq.config import (
+    DEFAULT_MAX_CALLS,
+    DEFAULT_MAX_STREAMS,
+    DEFAULT_SETTLE_S,
+    SessionConfig,
+    build_config,
+)
+from falq.errors import ArgumentError, ConfigError, SessionClosedError, UnsupportedError
 from falq.events import Hook
-from falq.gateways import PLATFORM, QUEUE, Fal, Gateway, Secret
+from falq.gateways import PLATFORM, QUEUE, RUN, STREAM, Fal, Gateway, Secret
 from falq.keywords import SubmitKeywords as SubmitKeywords
-from falq.keywords import check_on_cancel, full_ids, key_of, options_of, target_of, timeout_of
+from falq.keywords import (
+    check_on_cancel,
+    full_ids,
+    key_of,
+    options_of,
+    target_of,
+    timeout_of,
+    validate_of,
+)
+from falq.live.direct import DirectRuns, RunKeywords, check_method, check_timeout, run_options
+from falq.live.output import OutputStream
+from falq.live.realtime import RealtimeConnection
+from falq.live.realtime_options import RealtimeKeywords
+from falq.live.sockets_options import SocketKeywords, SocketOptions
+from falq.live.sockets_raw import RunnerSocket
+from falq.media import DownloadedFile, DownloadLimits, download_media
+from falq.media.encode import image_bytes
+from falq.media.upload import Uploader, UploadKeywords, make_uploader, settings_of
+from falq.media.upload_source import Upload
 from falq.model import (
     CancelOutcome,
+    Completion,
     Delivery,
     EndpointId,
     OnCancel,
@@ -56,10 +88,22 @@ from falq.model import (
     Submission,
     Unfinished,
 )
-from falq.platform import HistoryItem, Send, find_requests
+from falq.models import MODELS, ModelInput, OutputPart, TypedHandle, TypedOutcomeStream
+from falq.models.checking import Validator
+from falq.models.typed import (
+    OutputT,
+    make_handle,
+    plain_arguments,
+    plain_endpoint,
+    plain_target,
+    read_result,
+)
+from falq.platform import HistoryItem, Models, Send, Tries, find_requests
+from falq.preparation import Preparation, find_uploads, prepare_in_time
 
 OnEnqueue: TypeAlias = Callable[[str], Awaitable[None] | None]
 OnQueueUpdate: TypeAlias = Callable[[Status], Awaitable[None] | None]
+_Input: TypeAlias = Mapping[str, Any] | ModelInput[Any]
 
 
 _IN_FLIGHT = (
@@ -91,6 +135,10 @@ class Session:
             gateway is known to allow (Maton: 10).
         poll: How accepted jobs are watched.
         retry: How failed calls are tried again.
+        completion: How a job's end is noticed: `"poll"` asks for statuses,
+            `"stream"` opens a status stream for each of up to `max_streams` jobs and
+            polls the others, and every job whose stream breaks.
+        max_streams: See `completion`; they come on top of `max_calls`.
         call_timeouts: How long one HTTP call may take.
         call_limits: How large an answer may be.
         delivery: What happens to a submit whose answer was lost.
@@ -109,6 +157,17 @@ class Session:
             that a restarted program can go on with `recover`: a path, which the
             session opens and closes, or an open `Journal`. One session at a time
             uses a journal.
+        webhook_base_url: Address of a `falq.webhooks.WebhookReceiver` of this session,
+            as fal reaches it. Each submit then asks fal to call an address below it,
+            which ends in the job's intent id, unless it has a `webhook_url` of its
+            own. Jobs are polled seldom (`PollSettings.announced_s`) while webhooks
+            come, and as usual while they do not.
+        validate: Whether arguments are checked against the endpoint's schema before
+            anything is sent. The schema is asked for once; it needs the extra
+            `schema`. It holds for direct runs and streams as well; a submission may
+            say otherwise.
+        run_times: A JSON file that keeps how long jobs took, by endpoint, so that the
+            next process knows when to look; read on opening, written on closing.
         on_event: Hears of everything that happens; see `falq.events`.
         on_exit: What leaving does with jobs that run: `"detach"` leaves them to
             the server, `"cancel"` asks it to cancel them.
@@ -140,6 +199,8 @@ class Session:
         max_calls: int = DEFAULT_MAX_CALLS,
         calls_per_s: float | None = None,
         poll: PollSettings | None = None,
+        completion: Completion = "poll",
+        max_streams: int = DEFAULT_MAX_STREAMS,
         retry: RetrySettings | None = None,
         call_timeouts: CallTimeouts | None = None,
         call_limits: CallLimits | None = None,
@@ -148,6 +209,9 @@ class Session:
         on_unknown: OnUnknown = "hold",
         settle_s: float = DEFAULT_SETTLE_S,
         journal: str | os.PathLike[str] | Journal | None = None,
+        run_times: str | os.PathLike[str] | None = None,
+        webhook_base_url: str | None = None,
+        validate: bool = False,
         on_event: Hook | None = None,
         on_exit: OnCancel = "detach",
         exit_grace_s: float = 5.0,
@@ -163,6 +227,8 @@ class Session:
             max_calls=max_calls,
             calls_per_s=calls_per_s,
             poll=poll or PollSettings(),
+            completion=completion,
+            max_streams=max_streams,
             retry=retry or RetrySettings(),
             call_timeouts=call_timeouts or CallTimeouts(),
             call_limits=call_limits or CallLimits(),
@@ -170,6 +236,8 @@ class Session:
             max_resends=max_resends,
             on_unknown=on_unknown,
             settle_s=settle_s,
+            webhook_base_url=webhook_base_url,
+            validate=validate,
             on_event=on_event,
             on_exit=on_exit,
             exit_grace_s=exit_grace_s,
@@ -179,6 +247,19 @@ class Session:
         self._config.gateway.require(QUEUE)
         self._transport = transport
         self._engine: Engine | None = None
+        self._uploader: Uploader | None = None
+        self._preparation = Preparation(self.gateway, self._uploads)
+        self._models = Models(
+            self._ask,
+            tries=Tries(
+                settings=self._config.retry,
+                # Spread, not secrecy.
+                draw=random.Random(seed).random,  # noqa: S311  as said
+                wall_clock=getattr(transport, "wall_clock", _utc_now),
+            ),
+        )
+        self._validator = Validator(self.gateway, self._models, MODELS)
+        self._run_times = None if run_times is None else Path(run_times)
         self._owned_journal: SqliteJournal | None = None
         self._journal: Journal | None = None
         if isinstance(journal, str | os.PathLike):
@@ -193,6 +274,7 @@ class Session:
             SessionClosedError: It was opened before; make a new one.
             JournalLockedError: Another process has the journal.
             JournalError: The journal cannot be used, or is another account's.
+            ConfigError: `run_times` lies in no folder.
         """
         if self._engine is not None:
             raise SessionClosedError("a session is opened once; make a new one")
@@ -203,8 +285,14 @@ class Session:
             ssl_context=self._config.ssl_context,
         )
         try:
+            known = (
+                {}
+                if self._run_times is None
+                else await asyncio.to_thread(load_run_times, self._run_times)
+            )
             await self._open_journal()
             self._engine = self._make_engine(transport)
+            self._engine.forecaster.load(known)
             await self._engine.open()
         except BaseException:
             await self._close_journal()
@@ -260,7 +348,16 @@ class Session:
         if self._engine is not None:
             await self._engine.aclose()
             if not self._engine.is_of_parent:
+                await self._keep_run_times(self._engine)
+                if self._uploader is not None:
+                    await self._uploader.aclose()
                 await self._close_journal()
+
+    async def _keep_run_times(self, engine: Engine) -> None:
+        path, self._run_times = self._run_times, None
+        if path is not None:
+            known = engine.forecaster.dump()
+            await asyncio.shield(asyncio.to_thread(save_run_times, path, known))
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -286,6 +383,11 @@ class Session:
     def gateway(self) -> Gateway:
         """Where calls go."""
         return self._config.gateway
+
+    @property
+    def models(self) -> Models:
+        """Models, their schemas and prices, and what was requested and used."""
+        return self._models
 
     @property
     def unfinished(self) -> tuple[Unfinished, ...]:
@@ -321,9 +423,29 @@ class Session:
         )
         self._opened.scheduler.set_limits(total=max_jobs, per_endpoint=limits)
 
+    @overload
+    async def submit(
+        self,
+        endpoint: ModelInput[OutputT],
+        arguments: None = None,
+        *,
+        on_cancel: OnCancel | None = None,
+        **options: Unpack[SubmitKeywords],
+    ) -> TypedHandle[OutputT]: ...
+
+    @overload
     async def submit(
         self,
         endpoint: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        on_cancel: OnCancel | None = None,
+        **options: Unpack[SubmitKeywords],
+    ) -> Handle: ...
+
+    async def submit(
+        self,
+        endpoint: str | ModelInput[Any],
         arguments: Mapping[str, Any] | None = None,
         *,
         on_cancel: OnCancel | None = None,
@@ -332,8 +454,10 @@ class Session:
         """Submit a job; return when the server has accepted it.
 
         Args:
-            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`.
-            arguments: The model's input, anything that JSON has.
+            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`, or a
+                typed input, which is endpoint and arguments in one.
+            arguments: The model's input, anything that JSON has. Files, images and
+                `falq.Upload` in it are uploaded first.
             on_cancel: What cancelling the wait for the handle does to the job:
                 `"detach"` (default) or `"cancel"`.
             options: See `SubmitKeywords`.
@@ -351,14 +475,41 @@ class Session:
         named by `unfinished`.
         """
         check_on_cancel(on_cancel or "detach")
-        job = self._start(endpoint, arguments, options)
-        handle = Handle(job, self._opened, on_cancel=on_cancel or "detach")
+        kind, name, given = plain_target(endpoint, arguments)
+        job = await self._start(name, given, options)
+        handle = make_handle(kind, job, self._opened, on_cancel=on_cancel or "detach")
         await self._wait_accepted(job, on_cancel or "cancel")
         return handle
 
+    @overload
+    async def subscribe(
+        self,
+        endpoint: ModelInput[OutputT],
+        arguments: None = None,
+        *,
+        with_logs: bool = False,
+        on_enqueue: OnEnqueue | None = None,
+        on_queue_update: OnQueueUpdate | None = None,
+        on_cancel: OnCancel = "cancel",
+        **options: Unpack[SubmitKeywords],
+    ) -> OutputT: ...
+
+    @overload
     async def subscribe(
         self,
         endpoint: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        with_logs: bool = False,
+        on_enqueue: OnEnqueue | None = None,
+        on_queue_update: OnQueueUpdate | None = None,
+        on_cancel: OnCancel = "cancel",
+        **options: Unpack[SubmitKeywords],
+    ) -> Any: ...
+
+    async def subscribe(
+        self,
+        endpoint: str | ModelInput[Any],
         arguments: Mapping[str, Any] | None = None,
         *,
         with_logs: bool = False,
@@ -370,8 +521,10 @@ class Session:
         """Submit a job, wait for its end and return the result.
 
         Args:
-            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`.
-            arguments: The model's input, anything that JSON has.
+            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`, or a
+                typed input, which is endpoint and arguments in one.
+            arguments: The model's input, anything that JSON has. Files, images and
+                `falq.Upload` in it are uploaded first.
             with_logs: Whether statuses given to `on_queue_update` bring log lines.
             on_enqueue: Called with the request id once the server has the job;
                 may be async.
@@ -382,7 +535,8 @@ class Session:
             options: See `SubmitKeywords`.
 
         Returns:
-            What the model answered: a JSON value, or bytes if it is not JSON.
+            What the model answered: a JSON value, or bytes if it is not JSON; typed
+            if the input was.
 
         Raises:
             ArgumentError: Something cannot be sent; nothing was.
@@ -393,8 +547,9 @@ class Session:
             FalqError: Any other end; see `falq.errors`.
         """
         check_on_cancel(on_cancel)
-        job = self._start(endpoint, arguments, options)
-        handle = Handle(job, self._opened, on_cancel=on_cancel)
+        kind, name, given = plain_target(endpoint, arguments)
+        job = await self._start(name, given, options)
+        handle = make_handle(kind, job, self._opened, on_cancel=on_cancel)
         try:
             await self._wait_accepted(job, on_cancel)
             if on_enqueue is not None:
@@ -406,20 +561,43 @@ class Session:
             self._opened.let_go_of(job, on_cancel)
             raise
 
+    @overload
     def map(
         self,
-        endpoint: str,
-        inputs: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        endpoint: type[ModelInput[OutputT]],
+        inputs: Iterable[_Input] | AsyncIterable[_Input],
         *,
         ordered: bool = False,
         on_cancel: OnCancel = "detach",
         **options: Unpack[SubmitKeywords],
-    ) -> OutcomeStream:
+    ) -> TypedOutcomeStream[OutputT]: ...
+
+    @overload
+    def map(
+        self,
+        endpoint: str,
+        inputs: Iterable[_Input] | AsyncIterable[_Input],
+        *,
+        ordered: bool = False,
+        on_cancel: OnCancel = "detach",
+        **options: Unpack[SubmitKeywords],
+    ) -> OutcomeStream: ...
+
+    def map(
+        self,
+        endpoint: str | type[ModelInput[Any]],
+        inputs: Iterable[_Input] | AsyncIterable[_Input],
+        *,
+        ordered: bool = False,
+        on_cancel: OnCancel = "detach",
+        **options: Unpack[SubmitKeywords],
+    ) -> OutcomeStream | TypedOutcomeStream[Any]:
         """Run a job for each input and return the outcomes as they come.
 
         Args:
-            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`.
-            inputs: Arguments of each job, from any plain or async iterable. They
+            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`, or the
+                class of typed inputs.
+            inputs: Arguments or typed input of each job, from any plain or async iterable. They
                 are taken as there is room: at most `max_jobs` are started and not
                 yet returned.
             ordered: Whether outcomes come in the order of the inputs; a slow job
@@ -428,8 +606,8 @@ class Session:
             options: See `SubmitKeywords`; they hold for every job.
 
         Returns:
-            An async iterator of `Outcome`. A bad input or a failed job is an
-            outcome with an error and never stops the rest.
+            An async iterator of `Outcome`, typed if the inputs are. A bad input or a
+            failed job is an outcome with an error and never stops the rest.
 
         Raises:
             ArgumentError: The endpoint or an option cannot be sent.
@@ -438,16 +616,19 @@ class Session:
         if key_of(options) is not None:
             raise ArgumentError("a key names one job; map has many", argument="key")
         check_on_cancel(on_cancel)
-        build = self._builder(endpoint, options)
-        return OutcomeStream(
+        kind, name = plain_endpoint(endpoint)
+        build = self._builder(name, options)
+        stream = OutcomeStream(
             self._opened,
             inputs,
-            build=build,
+            build=lambda given: build(plain_arguments(given, kind)),
+            prepare=lambda given: self._when_needed(name, plain_arguments(given, kind), options),
             timeout_s=timeout_of(options, self._config.timeout),
             ordered=ordered,
             window=lambda: self._opened.scheduler.total,
             on_cancel=on_cancel,
         )
+        return stream if kind is None else TypedOutcomeStream(stream, kind)
 
     def handle(self, endpoint: str, request_id: str, *, on_cancel: OnCancel = "detach") -> Handle:
         """Attach to a job that was submitted elsewhere or before.
@@ -514,13 +695,277 @@ class Session:
         """
         return await self.handle(endpoint, request_id).cancel()
 
+    async def upload(
+        self,
+        data: str | bytes,
+        content_type: str,
+        file_name: str | None = None,
+        **options: Unpack[UploadKeywords],
+    ) -> str:
+        """Upload bytes to fal's storage and return their URL.
+
+        Whoever has the URL can read the file, unless `lifecycle` says otherwise.
+
+        Args:
+            data: Bytes, or text that becomes UTF-8.
+            content_type: What they are, such as `image/png`.
+            file_name: What the file is called there.
+            options: See `UploadKeywords`.
+
+        Raises:
+            ArgumentError: Something cannot be sent; nothing was.
+            UnsupportedError: The gateway has no uploads, as Maton's.
+            ApiError: fal or its storage says no.
+            TransportError: It did not get through.
+            WireError: An answer could not be read.
+
+        If it is cancelled, nothing of it is under way any more.
+        """
+        self._use()
+        upload = Upload(data, content_type, file_name=file_name)
+        return await self._uploads().upload(upload, settings_of(options))
+
+    async def upload_file(
+        self, path: str | os.PathLike[str], **options: Unpack[UploadKeywords]
+    ) -> str:
+        """Upload a file to fal's storage and return its URL.
+
+        It is read piece by piece, however large it is; above `multipart_threshold`
+        it goes in parts, several at once.
+
+        Args:
+            path: Which file; the ending of its name says what it is.
+            options: See `UploadKeywords`.
+
+        Raises:
+            ArgumentError: It cannot be read, or changed meanwhile.
+            FalqError: See `upload`.
+        """
+        self._use()
+        return await self._uploads().upload(Upload(Path(path)), settings_of(options))
+
+    async def upload_image(
+        self,
+        image: Any,
+        format: str = "jpeg",  # noqa: A002  fal_client's name
+        **options: Unpack[UploadKeywords],
+    ) -> str:
+        """Upload a Pillow image to fal's storage and return its URL.
+
+        Args:
+            image: The image.
+            format: `jpeg`, which has no transparency, `png`, `webp` or another of
+                Pillow's.
+            options: See `UploadKeywords`.
+
+        Raises:
+            ArgumentError: It is no image, or cannot be written in that format.
+            FalqError: See `upload`.
+        """
+        self._use()
+        data = await asyncio.to_thread(image_bytes, image, format)
+        return await self.upload(data, f"image/{format.lower()}", **options)
+
+    async def download(
+        self,
+        result: object,
+        folder: str | os.PathLike[str],
+        *,
+        allow_loopback: bool = False,
+        limits: DownloadLimits | None = None,
+    ) -> list[DownloadedFile]:
+        """Fetch every media URL of a result into a folder; see `falq.media.download_media`.
+
+        No key travels with it.
+
+        Args:
+            result: What a model answered.
+            folder: Where to; made if it is not there. Nothing in it is overwritten.
+            allow_loopback: Whether URLs of this machine are fetched, as an emulator
+                makes them.
+            limits: Sizes and times.
+
+        Returns:
+            The files, in the order of the result.
+
+        Raises:
+            ArgumentError: A URL is refused: no https, or not a public address.
+            FalqError: A file did not arrive; those before it are kept.
+            OSError: The disk refused.
+        """
+        self._use()
+        plain = result.raw if isinstance(result, OutputPart) else result
+        return await download_media(
+            plain, Path(folder), allow_loopback=allow_loopback, limits=limits
+        )
+
+    @overload
+    async def run(
+        self,
+        endpoint: ModelInput[OutputT],
+        arguments: None = None,
+        *,
+        path: str = "",
+        method: str = "POST",
+        timeout: float | None = None,  # noqa: ASYNC109  as below
+        **options: Unpack[RunKeywords],
+    ) -> OutputT: ...
+
+    @overload
+    async def run(
+        self,
+        endpoint: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        path: str = "",
+        method: str = "POST",
+        timeout: float | None = None,  # noqa: ASYNC109  as below
+        **options: Unpack[RunKeywords],
+    ) -> Any: ...
+
+    async def run(
+        self,
+        endpoint: str | ModelInput[Any],
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        path: str = "",
+        method: str = "POST",
+        timeout: float | None = None,  # noqa: ASYNC109  fal_client's name for the call's limit
+        **options: Unpack[RunKeywords],
+    ) -> Any:
+        """Run an endpoint without the queue and return its output.
+
+        Sooner than `subscribe`, and with less to hold on to: there is no request to
+        attach to, nothing is retried once it may have been received, and above the
+        account's limit it is refused instead of waiting. For runs of seconds.
+
+        Args:
+            endpoint: `owner/alias[/path]`, such as `"fal-ai/flux/schnell"`, or a
+                typed input, whose output is typed.
+            arguments: The model's input, anything that JSON has; with GET, not sent.
+            path: Appended to the endpoint, as in fal_client.
+            method: HTTP method.
+            timeout: Seconds for the whole call; default is `CallTimeouts.run_s`.
+            options: See `falq.live.RunKeywords`.
+
+        Returns:
+            What the model answered: a JSON value, or bytes if it is not JSON.
+
+        Raises:
+            ArgumentError: Something cannot be sent; nothing was.
+            UnsupportedError: The gateway reaches the queue only.
+            ConcurrencyLimitError: The account runs as much as it may; nothing ran.
+            ApiError: The model or the platform said no.
+            TransportError: There is no whole answer. With `possibly_billed` the run
+                may go on at fal, and nothing can find it.
+            WireError: The output cannot be read.
+
+        If it is cancelled, the connection is dropped: fal may stop the run, or finish
+        and bill it.
+        """
+        self._use()
+        self.gateway.require(RUN)
+        check_timeout(timeout)
+        verb, asked = check_method(method), run_options(options)
+        kind, name, given = plain_target(endpoint, arguments)
+        target = EndpointId.parse(f"{name}/{path.strip('/')}" if path else name)
+        body = await self._body_of(target, given)
+        call = build_run(target, body, asked, method=verb, timeout_s=timeout)
+        output = await self._direct_runs().run(call, target)
+        return output if kind is None else read_result(kind, output, None)
+
+    def stream(
+        self,
+        endpoint: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        path: str = "/stream",
+        timeout: float | None = None,
+        **options: Unpack[RunKeywords],
+    ) -> OutputStream:
+        """Run an endpoint and return its partial outputs as they come, for `async for`.
+
+        The last part is the whole output. Leaving the loop or `async with` drops the
+        connection. Nothing is repeated.
+
+        Args:
+            endpoint: `owner/alias[/path]`, of an app that streams.
+            arguments: The model's input, anything that JSON has. Files, images and
+                `falq.Upload` in it are uploaded first.
+            path: Appended to the endpoint unless it ends with it.
+            timeout: Seconds that may pass without a part; default is
+                `CallTimeouts.run_s`.
+            options: See `falq.live.RunKeywords`.
+
+        Raises:
+            ArgumentError: The endpoint or an option cannot be sent.
+            UnsupportedError: The gateway reaches the queue only.
+        """
+        self._use()
+        self.gateway.require(STREAM)
+        check_timeout(timeout)
+        asked, target = run_options(options), stream_target(endpoint, path)
+
+        async def build() -> Call:
+            self._use()
+            # The schema is the endpoint's; its stream has none of its own.
+            body = await self._body_of(EndpointId.parse(endpoint), arguments)
+            return build_stream(target, body, asked)
+
+        return OutputStream(
+            self._direct_runs(),
+            target,
+            build,
+            idle_s=timeout or self._config.call_timeouts.run_s,
+            limit_bytes=self._config.call_limits.result_bytes,
+        )
+
+    def realtime(self, endpoint: str, **options: Unpack[RealtimeKeywords]) -> RealtimeConnection:
+        """Return a conversation with a realtime app; `async with` opens it.
+
+        Args:
+            endpoint: `owner/alias[/path]`, such as `"fal-ai/fast-lcm-diffusion"`.
+            options: See `falq.live.RealtimeKeywords`.
+
+        Raises:
+            ArgumentError: The endpoint or an option cannot be sent.
+            ConfigError: The package msgpack is needed and not installed.
+            UnsupportedError: The gateway, or the session's transport, has no sockets.
+        """
+        self._use_sockets()
+        return RealtimeConnection(self._opened, EndpointId.parse(endpoint), options)
+
+    def ws_connect(self, endpoint: str, **options: Unpack[SocketKeywords]) -> RunnerSocket:
+        """Return a plain websocket to an app, whose frames are the app's own business.
+
+        Args:
+            endpoint: `owner/alias[/path]`.
+            options: See `falq.live.SocketKeywords`.
+
+        Raises:
+            ArgumentError: The endpoint or an option cannot be sent.
+            UnsupportedError: The gateway, or the session's transport, has no sockets.
+        """
+        self._use_sockets()
+        return RunnerSocket(self._opened, EndpointId.parse(endpoint), SocketOptions(**options))
+
+    def _use_sockets(self) -> None:
+        self._use()
+        if self._transport is not None:
+            # It may have no network at all; a socket of our own would find one.
+            raise UnsupportedError(
+                "the session's transport carries calls only; open a session without transport=",
+                setting="transport",
+            )
+
     async def recover(self, *, resume_planned: bool = False) -> list[Handle]:
         """Go on with the jobs that the journal has and an earlier process did not end.
 
         Jobs with an id are watched again. Those whose result is in the journal and
         was not acknowledged have ended: their handles have it. Those whose submit
         was never answered are looked for with `delivery="reconcile"`, in the
-        background; without it their handles raise `SubmissionUnknownError`.
+        background; without it their handles raise `SubmissionUnknownError`. None of
+        them has a time limit, whatever the session's `timeout`; `resume` gives one.
 
         Args:
             resume_planned: Also submit what was planned and not sent.
@@ -547,7 +992,7 @@ class Session:
                 await job.wait_until(lambda job: job.is_settled)
         return [Handle(job, self._opened) for job in jobs]
 
-    def resume(self, record: JobRecord) -> Handle:
+    def resume(self, record: JobRecord, *, client_timeout: float | None = None) -> Handle:
         """Go on with one job where the journal has it.
 
         A planned one is submitted, any other is treated as by `recover`; one that
@@ -555,13 +1000,19 @@ class Session:
 
         Args:
             record: As this session's journal gave it.
+            client_timeout: Seconds after which it is given up and cancelled, counted
+                from this call and not from its submit: the time in which no program
+                was there is not held against it. None takes the session's `timeout`.
+                A job that this session runs already keeps the limit it has.
 
         Raises:
             ConfigError: The session has no journal.
+            ArgumentError: `client_timeout` is no number of seconds above 0.
         """
         self._use()
         self._required_journal()
-        return Handle(self._opened.resume_job(record), self._opened)
+        timeout_s = timeout_of({"client_timeout": client_timeout}, self._config.timeout)
+        return Handle(self._opened.resume_job(record, timeout_s=timeout_s), self._opened)
 
     async def acknowledge(self, job: Handle | Outcome) -> None:
         """Note in the journal that a job's result is safe with the caller.
@@ -583,6 +1034,30 @@ class Session:
         if record is not None and record.state is RecordState.FETCHED:
             await journal.record_delivered(record.number)
 
+    async def take_delivery(self, delivery: WebhookDelivery) -> bool:
+        """Keep a verified webhook, and wake the job that it is about.
+
+        `falq.webhooks.WebhookReceiver` calls it; so may your own handler, with what
+        `falq.webhooks.verify` returned. A job in the session's journal gets the
+        payload as its result; any other fetches its result now. A delivery whose
+        request is not known yet is kept for it.
+
+        Args:
+            delivery: Verified: whatever is given here is believed.
+
+        Returns:
+            Whether it is the first of its request, as far as the journal goes back;
+            without one, the latest 100,000 are remembered.
+
+        Raises:
+            SessionError: The session cannot be used; the sender must try again.
+            JournalError: It could not be written; the sender must try again.
+
+        A cancelled call may have kept it.
+        """
+        self._use()
+        return await self._opened.deliveries.take(delivery)
+
     def _required_journal(self) -> Journal:
         if self._journal is None:
             raise ConfigError(
@@ -601,14 +1076,65 @@ class Session:
     def _use(self) -> None:
         self._opened.check_use()
 
-    def _start(
-        self, endpoint: str, arguments: Mapping[str, Any] | None, options: SubmitKeywords
-    ) -> Job:
+    async def _ask(self, call: Call) -> Reply:
         self._use()
-        submission = self._builder(endpoint, options)({} if arguments is None else arguments)
-        return self._opened.start_job(
-            submission, timeout_s=timeout_of(options, self._config.timeout), key=key_of(options)
-        )
+        return await self._opened.client.ask(call)
+
+    async def _start(self, endpoint: str, given: Mapping[str, Any], options: SubmitKeywords) -> Job:
+        self._use()
+        build = self._builder(endpoint, options)
+        timeout_s, key = timeout_of(options, self._config.timeout), key_of(options)
+        try:
+            submission = build(given)
+        except ArgumentError:
+            # Plain arguments pay nothing for the question whether they hold files.
+            prepare = self._when_needed(endpoint, given, options)
+            if prepare is None:
+                raise
+            ready, timeout_s = await prepare_in_time(prepare, timeout_s)
+            submission = build(ready)
+        return self._opened.start_job(submission, timeout_s=timeout_s, key=key)
+
+    def _when_needed(
+        self, endpoint: str, arguments: Mapping[str, Any], options: SubmitKeywords
+    ) -> Callable[[], Awaitable[Mapping[str, Any]]] | None:
+        """Return what makes arguments ready to be sent, None if nothing would."""
+        target, check = target_of(endpoint, options), None
+        is_unchecked = False
+        if validate_of(options, self._config.validate):
+            check, is_unchecked = self._validator.check, not self._validator.is_ready(target)
+        if isinstance(arguments, Mapping) and (is_unchecked or find_uploads(arguments)):
+            return functools.partial(self._preparation.prepare, target, arguments, check=check)
+        return None
+
+    async def _body_of(self, target: EndpointId, arguments: Mapping[str, Any] | None) -> bytes:
+        """Return arguments as JSON, checked if wanted, with the files in them uploaded."""
+        given = {} if arguments is None else arguments
+        check = self._validator.check if self._config.validate else None
+        if isinstance(given, Mapping) and (check is not None or find_uploads(given)):
+            given = await self._preparation.prepare(target, given, check=check)
+        return dump_arguments(given)
+
+    def _direct_runs(self) -> DirectRuns:
+        return DirectRuns(self._opened.client, retry=self._config.retry, draw=self._opened.draw)
+
+    def _uploads(self) -> Uploader:
+        """Return the session's uploads, made at the first need."""
+        engine = self._opened
+        if self._uploader is None:
+            transport = self._transport
+            self._uploader = make_uploader(
+                self.gateway,
+                engine.client.ask,
+                # A transport that has a world of its own brings that world's storage.
+                getattr(transport, "storage", None),
+                ssl_context=self._config.ssl_context,
+                retry=self._config.retry,
+                seed=self._config.seed,
+                wall_clock=getattr(transport, "wall_clock", _utc_now),
+                spawn=engine.spawn,
+            )
+        return self._uploader
 
     async def _wait_accepted(self, job: Job, on_cancel: OnCancel) -> None:
         try:
@@ -625,13 +1151,18 @@ class Session:
         """Check what all submissions of a call share; return what makes each of them."""
         target = target_of(endpoint, options)
         asked = options_of(options, timeout_of(options, self._config.timeout))
+        is_validated = validate_of(options, self._config.validate)
 
         def build(arguments: Mapping[str, Any]) -> Submission:
+            body = dump_arguments(arguments)
+            if is_validated:
+                self._validator.check_nowait(target, arguments)
             return Submission(
                 endpoint=target,
-                body=dump_arguments(arguments),
+                body=body,
                 options=asked,
                 intent_id=secrets.token_hex(16),
+                kinds=kinds_of(target.full, arguments),
             )
 
         return build

@@ -6,7 +6,8 @@ leave the line before it was told, the number on a ticket, so to speak. Answers
 arrive in any order; who says no place stands behind everyone. `pollplan` looks at
 the head of a line when it moves.
 
-Every operation is O(log n) in the jobs of a line.
+Every operation is O(log n) in the jobs of a line, taken together, and nothing is
+kept for long of a job that has left.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import itertools
 from collections.abc import Hashable, Iterator
 
 from attrs import define, field
+
+_SPARE_ENTRIES = 64
+"""Entries of no use that a line may keep: tidying up a short one is not worth it."""
 
 
 @define(eq=False)
@@ -46,13 +50,22 @@ class Line:
             return
         entry = self._entries[job] = (rank, next(self._orders), job)
         heapq.heappush(self._heap, entry)
+        self._tidy()
 
     def leave(self, job: Hashable) -> bool:
         """Take a job out of the line; return whether it was in it."""
         if self._entries.pop(job, None) is None:
             return False
         self._left += 1
+        self._tidy()
         return True
+
+    def _tidy(self) -> None:
+        """Drop the entries of those who left or moved, before they outnumber the others."""
+        # They go by themselves when they come to the head: not while a job stands there.
+        if len(self._heap) > 2 * len(self._entries) + _SPARE_ENTRIES:
+            self._heap = list(self._entries.values())
+            heapq.heapify(self._heap)
 
     def head(self, most: int) -> list[Hashable]:
         """Return the first jobs of the line in order, at most `most`."""

@@ -24,6 +24,7 @@ class Verb(enum.StrEnum):
     PLATFORM = "platform"
     RUN = "run"
     STORAGE = "storage"
+    STREAM = "stream"
 
 
 class Origin(enum.Enum):
@@ -51,6 +52,7 @@ class Call:
         body: JSON bytes, or None.
         headers: Beside those that every call has; never the key.
         origin: Which address it goes below.
+        timeout_s: Seconds that it may take altogether, if not what its verb may.
     """
 
     verb: Verb
@@ -59,6 +61,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(factory=dict)
     origin: Origin = Origin.QUEUE
+    timeout_s: float | None = None
 
 
 @frozen

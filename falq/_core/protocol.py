@@ -51,13 +51,19 @@ _PLAIN_OPTIONS = SubmitOptions()
 _ID_IN_A_PIECE = re.compile(rb'"request_id"\s*:\s*"([!-~]{1,512}?)"')
 
 
-def build_submit(submission: Submission) -> Call:
-    """Return the call that submits. Its options were checked."""
+def build_submit(submission: Submission, *, webhook_url: str | None = None) -> Call:
+    """Return the call that submits. Its options were checked.
+
+    Args:
+        submission: What to submit.
+        webhook_url: What fal calls when it ends, unless the options name another.
+    """
     options = submission.options
     target = f"/{submission.endpoint.full}"
     query: dict[str, str] = {}
-    if options.webhook_url is not None:
-        query["fal_webhook"] = options.webhook_url
+    webhook_url = options.webhook_url or webhook_url
+    if webhook_url is not None:
+        query["fal_webhook"] = webhook_url
     if options.max_queue_length is not None:
         query["fal_max_queue_length"] = str(int(options.max_queue_length))
     if query:

@@ -11,7 +11,7 @@ import json
 import math
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 from falq._core import codec
 from falq._core.messages import Reply
@@ -34,8 +34,26 @@ BILLABLE_UNITS_HEADER = "x-fal-billable-units"
 TIMEOUT_TYPE_HEADER = "x-fal-request-timeout-type"
 
 
+class Advise(Protocol):
+    """What a gateway knows of answers that say no."""
+
+    def __call__(self, status_code: int, /, *, is_own: bool | None) -> str | None:
+        """Return what to do, or None for the usual advice; see `is_gateways_own`."""
+        ...
+
+
+def advise_nothing(_: int, /, *, is_own: bool | None) -> None:
+    """Leave every answer to the usual advice."""
+    del is_own
+
+
 def read_error(
-    reply: Reply, *, endpoint: EndpointId | None, request_id: str | None, doing: str
+    reply: Reply,
+    *,
+    endpoint: EndpointId | None,
+    request_id: str | None,
+    doing: str,
+    advise: Advise = advise_nothing,
 ) -> FalqError:
     """Return the error that an answer which says no means.
 
@@ -44,6 +62,7 @@ def read_error(
         endpoint: What the call was about.
         request_id: The request's id, if the caller knows it.
         doing: What the call did, for the message: "submit", "read the status".
+        advise: What the gateway in use knows of its answers.
     """
     code = reply.status_code
     facts: dict[str, Any] = {
@@ -64,7 +83,8 @@ def read_error(
         "detail": detail,
         "problems": codec.read_problems(detail),
     }
-    kind, hint = _kind_and_hint(code, detail)
+    kind, usual = _kind_and_hint(code, detail)
+    hint = advise(code, is_own=is_gateways_own(reply)) or usual
     return kind(f"could not {doing}: {describe_detail(detail, code)}; {hint}", **facts)
 
 
@@ -116,6 +136,23 @@ def read_detail(reply: Reply) -> tuple[Any, str | None]:
         first = detail[0] if isinstance(detail, list) and detail else detail
         error_type = first.get("type") if isinstance(first, dict) else None
     return detail, error_type if isinstance(error_type, str) else header_type
+
+
+def is_gateways_own(reply: Reply) -> bool | None:
+    """Return whether a gateway before fal wrote an answer that says no; None if unclear.
+
+    fal's own bodies have `detail` or `status`; those of Maton have `error` or
+    `message` (fal-wire 13.1: documented for neither, inferred).
+    """
+    try:
+        body = codec.load_json(reply.body)
+    except ValueError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    if "detail" in body or "status" in body or REQUEST_ID_HEADER in reply.headers:
+        return False
+    return True if "error" in body or "message" in body else None
 
 
 def describe_detail(detail: Any, status_code: int | None) -> str:

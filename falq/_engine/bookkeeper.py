@@ -10,6 +10,8 @@ Rules:
        result shall not be lost for the lack of a line about it.
     2. While a record is written its job is not interrupted (`Job.is_noting`): a
        cancelled write may be in the file, and nobody would know.
+    3. That a job is completed is written together with its result, and apart only if
+       the result does not come at the first time of asking.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +28,7 @@ from falq._core.canonical import input_sha256
 from falq._core.messages import Reply
 from falq._core.recorded import dump_error, dump_options, load_error, load_result
 from falq._core.recovery import STEPS, Step, decide_end
-from falq._engine.job import Job
+from falq._engine.job import Job, Noted
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord, PlannedJob
 from falq._journal.states import RecordState
@@ -60,10 +62,12 @@ class Bookkeeper:
 
     Args:
         journal: It must be open.
+        wall_clock: Aware UTC time.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, wall_clock: Callable[[], datetime]) -> None:
         self.journal = journal
+        self._wall_clock = wall_clock
         self._by_number: dict[int, Job] = {}
         self._by_key: dict[str, Job] = {}
 
@@ -125,7 +129,7 @@ class Bookkeeper:
             return STEPS[job.record.state]
         if submission is None:
             raise ValueError("a job without a record needs a submission")
-        with self._noting(job):
+        with _Noting(job):
             sha256 = hash_of(job)
             if job.key is not None:
                 record = await self.journal.load_job(key=job.key)
@@ -182,13 +186,16 @@ class Bookkeeper:
         Raises:
             JournalError: It is not written; nothing may be sent.
         """
-        if job.attempts_noted or job.intent_id is None or job.record is not None:
+        earlier = job.record is not None and job.record.intent_id is not None
+        if earlier or job.attempts_noted or job.intent_id is None:
             # Each attempt has an id of its own, so that a webhook tells which it was.
             job.intent_id = secrets.token_hex(16)
-        with self._noting(job):
+        noted = Noted(sent_at=at.timestamp())
+        with _Noting(job):
             await self.journal.record_sending(
                 _number(job), intent_id=job.intent_id, sent_at=at.timestamp()
             )
+        job.noted = noted
         job.attempts_noted += 1
 
     async def note_not_sent(self, job: Job, reason: str) -> None:
@@ -197,6 +204,7 @@ class Bookkeeper:
 
     async def note_unknown(self, job: Job, reason: str) -> None:
         """Write that the answer to a submit was lost."""
+        _noted(job).reason = reason
         await self._tell(job, self.journal.record_unknown(_number(job), reason))
 
     async def note_resend(self, job: Job, reason: str) -> None:
@@ -205,29 +213,40 @@ class Bookkeeper:
         Raises:
             JournalError: It is not written; nothing may be sent.
         """
-        with self._noting(job):
+        with _Noting(job):
             await self.journal.record_retry([_number(job)], reason)
 
     async def note_accepted(self, job: Job, request_id: str) -> None:
         """Write the server's id."""
-        await self._tell(job, self.journal.record_accepted(_number(job), request_id))
+        at = _noted(job).accepted_at = self._now()
+        await self._tell(job, self.journal.record_accepted(_number(job), request_id, at=at))
+
+    def see_completed(self, job: Job) -> None:
+        """Keep in mind when the server said completed."""
+        noted = _noted(job)
+        if noted.completed_at is None:
+            noted.completed_at = self._now()
 
     def note_completed(self, job: Job) -> None:
         """Write, with the next group, that the server said completed."""
         with contextlib.suppress(JournalError):
             # A hint: without it the job is asked for once more.
-            self.journal.record_completed_nowait(_number(job))
+            self.journal.record_completed_nowait(_number(job), at=_noted(job).completed_at)
 
     async def note_result(self, job: Job, reply: Reply) -> None:
         """Keep a result, as received."""
         metrics = job.status.metrics if isinstance(job.status, Completed) else {}
-        await self._tell(
+        noted = _noted(job)
+        noted.billable_units = _number_or_none(reply.headers.get(UNITS_HEADER))
+        noted.inference_s = _number_or_none(metrics.get("inference_time"))
+        noted.has_result = await self._tell(
             job,
             self.journal.record_result(
                 _number(job),
                 reply.body,
-                billable_units=_number_or_none(reply.headers.get(UNITS_HEADER)),
-                inference_s=_number_or_none(metrics.get("inference_time")),
+                completed_at=noted.completed_at,
+                billable_units=noted.billable_units,
+                inference_s=noted.inference_s,
             ),
         )
 
@@ -249,21 +268,40 @@ class Bookkeeper:
             )
             await self._tell(job, writing)
 
-    async def _tell(self, job: Job, writing: Awaitable[None]) -> None:
+    def _now(self) -> float:
+        return self._wall_clock().timestamp()
+
+    async def _tell(self, job: Job, writing: Awaitable[None]) -> bool:
+        """Return whether it is written."""
         try:
-            with self._noting(job):
+            with _Noting(job):
                 await writing
         except JournalError as error:
             kept = "it is kept in memory" if error.is_kept else "it is lost"
             logger.warning("job %s goes on without a record, %s: %s", job.job_id, kept, error)
+            return False
+        return True
 
-    @contextlib.contextmanager
-    def _noting(self, job: Job) -> Iterator[None]:
-        job.is_noting = True
-        try:
-            yield
-        finally:
-            job.is_noting = False
+
+class _Noting:
+    """A record of a job is being written: see rule 2."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __enter__(self) -> None:
+        self._job.is_noting = True
+
+    def __exit__(self, *_: object) -> None:
+        self._job.is_noting = False
+
+
+def _noted(job: Job) -> Noted:
+    if job.noted is None:
+        job.noted = Noted()
+    return job.noted
 
 
 def _number(job: Job) -> int:

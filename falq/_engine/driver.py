@@ -31,14 +31,17 @@ from falq._core.backoff import Backoff
 from falq._core.lifecycle import JobMove, JobState
 from falq._core.messages import Reply
 from falq._core.protocol import CANCELLED_WORDS, make_ticket
+from falq._core.recorded import load_result
 from falq._core.recovery import Step
 from falq._core.result import GONE_AFTER, LATE_ID_GRACE_S, NotReadyError, job_failure
 from falq._engine.bookkeeper import Bookkeeper
+from falq._engine.deliveries import Deliveries
 from falq._engine.job import Job, Stop
 from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import Reconciler
 from falq._engine.scheduler import Scheduler
+from falq._engine.streams import StatusStreams
 from falq._engine.submitter import Submitter
 from falq.errors import (
     AuthenticationError,
@@ -80,6 +83,7 @@ class Driver:
         scheduler: Where a job waits for its slot.
         client: Who speaks to the server.
         books: Who writes to the journal, if there is one.
+        deliveries: Who knows of webhooks.
         reconciler: Who looks for lost submits, if that is asked for.
         on_unknown: What becomes of those that are not found.
         hook: The session's observer, if there is one.
@@ -88,6 +92,7 @@ class Driver:
     """
 
     poller: Poller[Job]
+    streams: StatusStreams | None = None
 
     def __init__(
         self,
@@ -95,6 +100,7 @@ class Driver:
         scheduler: Scheduler,
         client: QueueClient,
         books: Bookkeeper | None,
+        deliveries: Deliveries,
         reconciler: Reconciler | None,
         on_unknown: OnUnknown,
         hook: events.Hook | None,
@@ -104,12 +110,14 @@ class Driver:
         self._scheduler = scheduler
         self._client = client
         self._books = books
+        self._deliveries = deliveries
         self._hook = hook
         self._clock = clock
         self._spawn = spawn
         self._submitter = Submitter(
             client=client,
             books=books,
+            deliveries=deliveries,
             reconciler=reconciler,
             on_unknown=on_unknown,
             tell=self._tell,
@@ -227,18 +235,11 @@ class Driver:
         ticket = job.ticket
         if ticket is None:
             raise ValueError("a job without a ticket cannot be followed")
+        self._deliveries.note_accepted(job)
+        await self._deliveries.recall(job)
         early = 0
         while True:
-            self.poller.watch(
-                job,
-                line=f"{job.endpoint}/{job.rank}",
-                position=ticket.position,
-                keeps_pace=job.keeps_pace,
-            )
-            try:
-                await job.wait_turn()
-            finally:
-                self.poller.forget(job)
+            await self._wait_completed(job, ticket)
             if job.is_settled:
                 # The session closed between the turn that was given and this line.
                 return None
@@ -247,16 +248,48 @@ class Driver:
             job.completed = self._clock()
             job.move(JobMove.COMPLETE)
             if self._books is not None and job.journal_number is not None:
-                self._books.note_completed(job)
+                self._books.see_completed(job)
             try:
                 return await self._fetch(job, ticket)
             except NotReadyError:
+                self._note_late_result(job)
                 if job.is_settled:
                     return None
                 job.move(JobMove.NOT_READY)
+                # Whatever a webhook said, the next word is the server's own.
+                job.is_told = job.has_webhook = False
                 # A server that goes on to contradict itself is asked less and less.
                 await asyncio.sleep(EARLY_RESULT.ceiling_s(early) if early else 0.0)
                 early += 1
+
+    async def _wait_completed(self, job: Job, ticket: Ticket) -> None:
+        """Return when the server has said that the job is completed, or it is to end otherwise."""
+        if not job.is_told:
+            job.is_announced = self._deliveries.expects(job)
+            is_followed = not job.is_announced and self._start_stream(job)
+            self.poller.watch(
+                job,
+                line=f"{job.endpoint}/{job.rank}",
+                position=ticket.position,
+                keeps_pace=job.keeps_pace,
+                kinds=job.kinds or (job.endpoint,),
+                is_announced=job.is_announced or is_followed,
+            )
+            try:
+                await job.wait_turn()
+            finally:
+                self.poller.forget(job)
+                self._stop_stream(job)
+                job.is_announced = False
+        if job.is_told and not isinstance(job.status, Completed) and not job.is_settled:
+            self._hear(job, Completed())
+
+    def _start_stream(self, job: Job) -> bool:
+        return self.streams is not None and self.streams.start(job)
+
+    def _stop_stream(self, job: Job) -> None:
+        if self.streams is not None:
+            self.streams.stop(job)
 
     async def _fetch(self, job: Job, ticket: Ticket) -> Any:
         done = job.status
@@ -268,6 +301,8 @@ class Driver:
                 error_type="client_cancelled" if was_cancelled else done.error_type,
                 detail=done.error or f"the server says {done.word}",
             )
+        if job.told_result is not None:
+            return await self._use_told(job, job.told_result)
         replies: list[Reply] = []
         try:
             result = await self._client.fetch(
@@ -283,6 +318,12 @@ class Driver:
         if self._books is not None and job.journal_number is not None:
             await self._books.note_result(job, replies[0])
         return result
+
+    async def _use_told(self, job: Job, body: bytes) -> Any:
+        """Return the result that a webhook brought."""
+        if self._books is not None:
+            await self._books.note_result(job, Reply(200, {}, body))
+        return load_result(body)
 
     async def _let_go(self, job: Job) -> None:
         """End a job whose time is over, or whom nobody waits for any more."""
@@ -320,6 +361,7 @@ class Driver:
         if job.cancel_outcome != "requested":
             job.cancel_outcome = outcome
         self._tell(events.CancelRequested, job, cancel_outcome=outcome)
+        job.is_announced = False
         self.poller.hurry(job)
         return outcome
 
@@ -364,17 +406,32 @@ class Driver:
 
     def heard(self, job: Job, status: Status, next_in_s: float | None) -> None:
         """Take in a status."""
-        before = job.status
         job.polls += 1
         self.tally.polls += 1
         job.missing = 0
         if self._hook is not None:
             self._tell(events.Polled, job, polls=job.polls, next_in_s=next_in_s)
-            if before is None or _is_news(before, status):
-                self._tell(events.StatusChanged, job, status=status)
+        self._hear(job, status)
+        if isinstance(status, Completed):
+            self._deliveries.note_missed(job)
+            job.give_turn()
+
+    def _hear(self, job: Job, status: Status) -> None:
+        before = job.status
+        if self._hook is not None and (before is None or _is_news(before, status)):
+            self._tell(events.StatusChanged, job, status=status)
         job.hear(status)
+
+    def heard_in_stream(self, job: Job, status: Status) -> None:
+        """Take in a status that a stream brought."""
+        job.missing = 0
+        self._hear(job, status)
         if isinstance(status, Completed):
             job.give_turn()
+
+    def lost_stream(self, job: Job) -> None:
+        """Poll a job as usual, beginning now: its stream ended before it did."""
+        self.poller.hurry(job)
 
     def missed(self, job: Job, error: FalqError, next_in_s: float) -> None:
         """Take in a check that failed."""
@@ -443,11 +500,17 @@ class Driver:
 
     def _on_retry(self, job: Job, verb: str) -> Callable[[int, float, FalqError], None]:
         def tell(attempt: int, delay_s: float, error: FalqError) -> None:
+            if verb == "result":
+                self._note_late_result(job)
             self._tell(
                 events.Retrying, job, verb=verb, attempt=attempt, delay_s=delay_s, error=error
             )
 
         return tell
+
+    def _note_late_result(self, job: Job) -> None:
+        if self._books is not None and job.journal_number is not None:
+            self._books.note_completed(job)
 
     def _tell(self, kind: type[events.Event], job: Job, **facts: Any) -> None:
         if self._hook is None:

@@ -29,6 +29,7 @@ from falq._core.messages import Call, Reply, Verb
 from falq._core.pollplan import PollPlan
 from falq._core.recorded import load_options
 from falq._engine.bookkeeper import Bookkeeper, hash_of
+from falq._engine.deliveries import Deliveries
 from falq._engine.driver import Driver
 from falq._engine.job import Job, Stop
 from falq._engine.lanes import Lanes, share_calls
@@ -36,6 +37,7 @@ from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import Found, Reconciler
 from falq._engine.scheduler import Scheduler
+from falq._engine.streams import StatusStreams
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
 from falq._transport.base import Transport
@@ -47,6 +49,7 @@ from falq.errors import (
     SubmissionUnknownError,
     WrongLoopError,
 )
+from falq.gateways import Fal
 from falq.model import (
     CancelOutcome,
     EndpointId,
@@ -83,6 +86,7 @@ class SessionStatistics:
             `on_unknown="resubmit"`).
         reconciling: Lost submits that are looked for now (`reconcile` only).
         reconciled: Lost submits that were found.
+        deliveries: Webhooks taken, one for each request at most.
     """
 
     waiting: int
@@ -99,6 +103,7 @@ class SessionStatistics:
     resends: int
     reconciling: int = 0
     reconciled: int = 0
+    deliveries: int = 0
 
 
 FindThrough: TypeAlias = Callable[
@@ -152,7 +157,8 @@ class Engine:
         # No burst, and a twentieth below the limit: calls bunch up on their way, and
         # whoever counts them at the other end uses windows of its own.
         rate = None if calls_per_s is None else TokenBucket(0.95 * calls_per_s, 1.0)
-        self._lanes = Lanes(share_calls(config.max_calls), rate=rate, clock=self._clock)
+        places = {**share_calls(config.max_calls), Verb.STREAM: config.max_streams}
+        self._lanes = Lanes(places, rate=rate, clock=self._clock)
         self.scheduler = Scheduler(
             Admission(config.max_jobs, per_endpoint=dict(config.per_endpoint))
         )
@@ -169,9 +175,13 @@ class Engine:
             check_account=self._check_account,
             on_account_error=self._halt,
             on_account_good=self._resume,
+            advise=config.gateway.advise,
         )
         self.journal = journal
-        self._books = None if journal is None else Bookkeeper(journal)
+        self._books = None if journal is None else Bookkeeper(journal, wall_clock=wall_clock)
+        self.deliveries = Deliveries(
+            base_url=config.webhook_base_url, journal=journal, on_intent=self._hear_of_intent
+        )
         self._reconciler: Reconciler | None = None
         if config.delivery == "reconcile":
             self._reconciler = Reconciler(
@@ -180,6 +190,7 @@ class Engine:
                 else functools.partial(find_requests, self.client.ask),
                 journal=journal,
                 on_the_way=self._hashes_on_the_way,
+                request_of=self.deliveries.request_of,
                 settle_s=config.settle_s,
                 clock=self._clock,
                 wall_clock=wall_clock,
@@ -189,14 +200,17 @@ class Engine:
             scheduler=self.scheduler,
             client=self.client,
             books=self._books,
+            deliveries=self.deliveries,
             reconciler=self._reconciler,
             on_unknown=config.on_unknown,
             hook=config.on_event,
             clock=self._clock,
             spawn=self.spawn_wish,
         )
+        plan = PollPlan(config.poll, burst=self._lanes.limit(Verb.STATUS))
+        self.forecaster = plan.forecaster
         self._poller: Poller[Job] = Poller(
-            PollPlan(config.poll, burst=self._lanes.limit(Verb.STATUS)),
+            plan,
             checker=self._driver,
             capacity=lambda: self._lanes.limit(Verb.STATUS),
             clock=self._clock,
@@ -204,6 +218,16 @@ class Engine:
             spawn=self.spawn,
         )
         self._driver.poller = self._poller
+        # Whether Maton passes a stream through is not documented.
+        if config.completion == "stream" and isinstance(config.gateway, Fal):
+            self._driver.streams = StatusStreams(
+                self.client,
+                follower=self._driver,
+                # Fewer after a 429: who waits for a place is better polled.
+                most=lambda: self._lanes.limit(Verb.STREAM),
+                limit_bytes=config.call_limits.status_bytes,
+                spawn=self.spawn,
+            )
 
     async def open(self) -> None:
         """Open the transport and start the loops."""
@@ -236,6 +260,10 @@ class Engine:
             # Twice would interrupt the cleaning up after the first.
             if task is not None and not task.cancelling():
                 task.cancel()
+
+    def draw(self) -> float:
+        """Return a uniform draw from [0, 1), of the session's own generator."""
+        return self._random.random()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that ends with the session at the latest.
@@ -324,28 +352,36 @@ class Engine:
         """
         if self._group is None or self._is_closing:
             raise self._closed_error()
-        now = self._clock()
         options = submission.options
         job = Job(
             job_id=next(self._numbers),
             endpoint=submission.endpoint.full,
-            created=now,
+            created=self._clock(),
             intent_id=submission.intent_id,
             submission=submission,
+            kinds=submission.kinds,
             timeout_s=timeout_s,
             rank=1 if options.priority == "low" else 0,
             keeps_pace=not options.store_io,
             on_settled=on_settled,
             key=key,
         )
-        if timeout_s is not None:
-            job.deadline = now + timeout_s
-            job.timer = self._loop.call_at(job.deadline, self._expire, job)
         self._drive(job)
+        self._set_deadline(job)
         return job
 
-    def resume_job(self, record: JobRecord) -> Job:
+    def _set_deadline(self, job: Job) -> None:
+        if job.timeout_s is not None:
+            job.deadline = job.created + job.timeout_s
+            job.timer = self._loop.call_at(job.deadline, self._expire, job)
+
+    def resume_job(self, record: JobRecord, *, timeout_s: float | None = None) -> Job:
         """Take up a job where the journal has it, or return the live one that has its row.
+
+        Args:
+            record: The job.
+            timeout_s: Seconds from now until it is cancelled, if there is a limit; a
+                live one keeps its own.
 
         Raises:
             SessionClosedError: The session is closed.
@@ -358,24 +394,28 @@ class Engine:
         target = EndpointId.parse(record.endpoint)
         options = load_options(record.options)
         submission = None
+        intent_id = record.intent_id
         if record.input is not None:
+            intent_id = intent_id or secrets.token_hex(16)
             submission = Submission(
                 endpoint=target,
                 body=record.input,
                 options=options,
-                intent_id=record.intent_id or secrets.token_hex(16),
+                intent_id=intent_id,
             )
         job = Job(
             job_id=next(self._numbers),
             endpoint=target.full,
             created=self._clock(),
-            intent_id=record.intent_id,
+            intent_id=intent_id,
             submission=submission,
+            timeout_s=timeout_s,
             rank=1 if options.priority == "low" else 0,
             keeps_pace=not options.store_io,
         )
         self._books.keep(job, record)
         self._drive(job)
+        self._set_deadline(job)
         return job
 
     def _hashes_on_the_way(self, endpoint: str) -> set[str]:
@@ -385,6 +425,10 @@ class Engine:
             for job in self._jobs.values()
             if job.endpoint == endpoint and job.is_on_the_way and not job.is_reconciling
         }
+
+    def _hear_of_intent(self, intent_id: str, request_id: str) -> None:
+        if self._reconciler is not None:
+            self._reconciler.hear(intent_id, request_id)
 
     def attach_job(self, ticket: Ticket) -> Job:
         """Return a job for a request that exists; nothing watches it yet."""
@@ -424,6 +468,7 @@ class Engine:
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.job_id, None)
         job.task = None
+        self.deliveries.forget(job)
         if self._books is not None:
             self._books.forget(job)
         if not job.is_settled:
@@ -472,14 +517,16 @@ class Engine:
             # A recovered job whose submit was not found, or refused.
             raise job.error or self._closed_error()
         status = await self.client.check(job.ticket, logs=logs)
-        if job.task is not None and not job.is_settled:
-            self._poller.hurry(job)
+        self.hurry(job)
         return status
 
     def hurry(self, job: Job) -> None:
-        """Check a job soon."""
+        """Check a job soon, and from then on as usual."""
         if job.task is not None and not job.is_settled:
-            self._poller.hurry(job)
+            job.is_announced = False
+            streams = self._driver.streams
+            if streams is None or not streams.renew(job):
+                self._poller.hurry(job)
 
     # An error that meets every submit.
 
@@ -644,6 +691,7 @@ class Engine:
             resends=self.client.resends,
             reconciling=0 if self._reconciler is None else self._reconciler.searching,
             reconciled=0 if self._reconciler is None else self._reconciler.found,
+            deliveries=self.deliveries.taken,
         )
 
     def let_go_of(self, job: Job, on_cancel: OnCancel) -> None:

@@ -16,6 +16,7 @@ from attrs import evolve
 from falq._core.lifecycle import JobState
 from falq._core.logwindow import LogWindow
 from falq._engine.job import Job
+from falq._journal.records import JobRecord
 from falq.errors import ArgumentError, FalqError
 from falq.model import CancelOutcome, Completed, InProgress, LogEntry, OnCancel, Queued, Status
 
@@ -90,6 +91,15 @@ class Handle:
     def journal_number(self) -> int | None:
         """Number of its row in the session's journal; None without a journal."""
         return self._job.journal_number
+
+    @property
+    def journal_record(self) -> JobRecord | None:
+        """Its row in the session's journal, known without a look into it.
+
+        None until its result is written there; and always if the row was not there
+        before this session, or its result was.
+        """
+        return self._job.written_record()
 
     @property
     def last_status(self) -> Status | None:
@@ -223,6 +233,7 @@ class StatusStream:
         job.add_reader(self._look)
         if logs:
             job.with_logs += 1
+        if logs or job.is_announced:
             keeper.hurry(job)
         self._look()
 

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from falq._core.lifecycle import JobMove, JobState, next_state
 from falq._journal.records import JobRecord
+from falq._journal.states import RecordState
 from falq.errors import FalqError
 from falq.model import Status, Submission, Ticket, Timings
 
@@ -29,6 +30,30 @@ class Stop(enum.Enum):
     TIMEOUT = "timeout"
     ABANDONED = "abandoned"
     WITHDRAWN = "withdrawn"
+
+
+@define(eq=False)
+class Noted:
+    """What this session wrote of a job into the journal; instants are Unix seconds.
+
+    Attributes:
+        sent_at: When its last attempt was sent, as for the others None if that was
+            written before this session.
+        accepted_at: When its id was written.
+        completed_at: When it was seen completed.
+        reason: Why its last attempt was not sent, or is unknown.
+        inference_s: Run time as the server measured it, in seconds.
+        billable_units: What the server billed, in the endpoint's units.
+        has_result: Whether its result is committed.
+    """
+
+    sent_at: float | None = None
+    accepted_at: float | None = None
+    completed_at: float | None = None
+    reason: str | None = None
+    inference_s: float | None = None
+    billable_units: float | None = None
+    has_result: bool = False
 
 
 @define(eq=False)
@@ -45,6 +70,7 @@ class Job:
         rank: Its place among priorities.
         keeps_pace: Whether it must be checked often even in the queue.
         submission: What to send; dropped once the server has it.
+        kinds: What its run time is learned under, the most special first.
         ticket: The server's receipt.
         state: Where it stands.
         status: What the server last said.
@@ -62,6 +88,7 @@ class Job:
         key: The caller's own name for it in the journal.
         journal_number: Number of its row in the journal, if it has one.
         record: That row as it was found, if it was there before this session.
+        noted: What this session wrote into it.
         input_sha256: Hash of its canonical input, once it was asked for.
         attempts_noted: Intents that this session wrote for it.
         is_noting: Whether a record of it is being written: it is not interrupted.
@@ -69,6 +96,11 @@ class Job:
         is_restored: Whether its end comes from the journal.
         leader: The job of this session that has the same row, if it was not the first.
         on_settled: Hears of the end, before any waiter.
+        is_reconciled: Whether its lost submit was found.
+        has_webhook: Whether fal was given an address of this session's to call.
+        is_announced: Whether it is checked seldom, because a webhook will tell its end.
+        is_told: Whether a webhook has told that it ended.
+        told_result: Its result as JSON, if a webhook brought it.
     """
 
     job_id: int
@@ -80,6 +112,7 @@ class Job:
     rank: int = 0
     keeps_pace: bool = False
     submission: Submission | None = None
+    kinds: tuple[str, ...] = ()
     ticket: Ticket | None = None
     state: JobState = JobState.WAITING
     status: Status | None = None
@@ -97,11 +130,17 @@ class Job:
     key: str | None = None
     journal_number: int | None = None
     record: JobRecord | None = field(default=None, repr=False)
+    noted: Noted | None = field(default=None, repr=False)
     input_sha256: str | None = None
     attempts_noted: int = 0
     is_noting: bool = False
     is_reconciling: bool = False
     is_restored: bool = False
+    is_reconciled: bool = False
+    has_webhook: bool = False
+    is_announced: bool = False
+    is_told: bool = False
+    told_result: bytes | None = field(default=None, repr=False)
     leader: Job | None = field(default=None, repr=False)
     admitted: float | None = None
     accepted: float | None = None
@@ -141,6 +180,11 @@ class Job:
     def is_uninterruptible(self) -> bool:
         """Whether letting go of it now would leave something behind that nobody knows of."""
         return self.is_noting or self.is_on_the_way
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether somebody wants to hear of every status."""
+        return bool(self._readers)
 
     def move(self, move: JobMove) -> None:
         """Go to the state that `move` leads to, and wake those who wait."""
@@ -223,6 +267,30 @@ class Job:
             result_s=_between(self.completed, self.settled),
             total_s=(now if self.settled is None else self.settled) - self.created,
             inference_s=inference_s if isinstance(inference_s, int | float) else None,
+        )
+
+    def written_record(self) -> JobRecord | None:
+        """Return its row in the journal, with the result that this session wrote.
+
+        None if the journal has to be asked: the row is new, its end was there before,
+        or the result could not be written.
+        """
+        record, noted = self.record, self.noted
+        if record is None or noted is None or not noted.has_result:
+            return None
+        seen_at = noted.completed_at if record.completed_at is None else record.completed_at
+        return evolve(
+            record,
+            state=RecordState.FETCHED,
+            request_id=self.request_id,
+            intent_id=self.intent_id,
+            attempts=record.attempts + self.attempts_noted,
+            sent_at=record.sent_at if noted.sent_at is None else noted.sent_at,
+            accepted_at=record.accepted_at if noted.accepted_at is None else noted.accepted_at,
+            completed_at=seen_at,
+            reason=record.reason if noted.sent_at is None else noted.reason,
+            inference_s=noted.inference_s,
+            billable_units=noted.billable_units,
         )
 
     def _notify(self) -> None:

@@ -28,6 +28,7 @@ HANDICAPS_S = {
     Verb.PLATFORM: 5.0,
     Verb.RUN: 0.0,
     Verb.STORAGE: 0.0,
+    Verb.STREAM: 5.0,
 }
 """Where a call stands in the line for the account's rate, as if it had come so much later.
 
@@ -41,13 +42,13 @@ LONGEST_READ_PAUSE_S = 20.0
 CANCEL_LANE = 4
 """Calls kept free for cancels, out of `max_calls`."""
 
-OTHER_LANES = {Verb.PLATFORM: 4, Verb.STORAGE: 8, Verb.RUN: 64}
-"""Calls to other hosts than the queue's, on top of `max_calls`.
+OTHER_LANES = {Verb.PLATFORM: 4, Verb.STORAGE: 8, Verb.RUN: 64, Verb.STREAM: 1}
+"""Calls to other hosts than the queue's, and streams, on top of `max_calls`.
 
-A direct run holds its place until the model is done.
+A direct run holds its place until the model is done, a stream until it ends.
 """
 
-_NEVER_PAUSED = frozenset({Verb.CANCEL, *OTHER_LANES})
+_NEVER_PAUSED = frozenset({Verb.CANCEL, *OTHER_LANES} - {Verb.STREAM})
 
 
 def share_calls(max_calls: int) -> dict[Verb, int]:

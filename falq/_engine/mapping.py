@@ -8,8 +8,9 @@ inputs never sit in memory, and a slow reader slows the start of jobs.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from falq._engine.engine import Engine
@@ -34,6 +35,7 @@ class OutcomeStream:
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
         build: Callable[[Any], Submission],
+        prepare: Callable[[Any], Callable[[], Awaitable[Any]] | None] = lambda _: None,
         timeout_s: float | None,
         ordered: bool,
         window: Callable[[], int],
@@ -49,6 +51,8 @@ class OutcomeStream:
         self._engine = engine
         self._inputs = inputs
         self._build = build
+        self._prepare = prepare
+        self._preparing: set[asyncio.Task[Any]] = set()
         self._timeout_s = timeout_s
         self._ordered = ordered
         self._window = window
@@ -59,6 +63,7 @@ class OutcomeStream:
         self._started = 0
         self._taken = 0
         self._is_fed = False
+        self._is_closed = False
         self._source_error: BaseException | None = None
         self._reader: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -75,9 +80,11 @@ class OutcomeStream:
 
     def close(self) -> None:
         """Start no more jobs and let go of those in flight; outcomes not taken are dropped."""
-        self._is_fed = True
+        self._is_fed = self._is_closed = True
         if self._feeder is not None:
             self._feeder.cancel()
+        for task in tuple(self._preparing):
+            task.cancel()
         for job in list(self._jobs.values()):
             job.on_settled = None
             self._engine.let_go_of(job, self._on_cancel)
@@ -173,9 +180,54 @@ class OutcomeStream:
             submission = self._build(given)
         except FalqError as error:
             self._started += 1
-            self._put(Outcome(index=index, input=given, error=error, timings=Timings()))
+            self._make_ready(index, given, error)
             return
+        self._start_job(index, given, submission)
+        self._started += 1
 
+    def _make_ready(self, index: int, given: Any, error: FalqError) -> None:
+        """Have an input prepared that cannot be sent as it is; what cannot be is an outcome."""
+        try:
+            prepare = self._prepare(given)
+        except FalqError as other:
+            prepare, error = None, other
+        if prepare is None:
+            self._fail(index, given, error)
+            return
+        task = self._engine.spawn(self._start_ready(index, given, prepare))
+        self._preparing.add(task)
+        task.add_done_callback(functools.partial(self._end_preparing, index, given))
+
+    async def _start_ready(
+        self, index: int, given: Any, prepare: Callable[[], Awaitable[Any]]
+    ) -> None:
+        try:
+            self._start_job(index, given, self._build(await prepare()))
+        except FalqError as error:
+            self._fail(index, given, error)
+
+    def _end_preparing(self, index: int, given: Any, task: asyncio.Task[Any]) -> None:
+        """See that an input has an outcome also if its task ended in another way."""
+        self._preparing.discard(task)
+        error: FalqError | None = None
+        if task.cancelled():
+            # Not by `close`, then by the session's end, perhaps before it began.
+            error = SessionClosedError(
+                "the session was closed before the job was submitted; nothing was spent"
+            )
+        elif (cause := task.exception()) is not None:
+            error = ArgumentError(
+                f"the input could not be made ready ({type(cause).__name__}: {cause}); nothing "
+                "was submitted",
+                argument="inputs",
+            )
+        if error is not None and not self._is_closed:
+            self._fail(index, given, error)
+
+    def _fail(self, index: int, given: Any, error: FalqError) -> None:
+        self._put(Outcome(index=index, input=given, error=error, timings=Timings()))
+
+    def _start_job(self, index: int, given: Any, submission: Submission) -> None:
         def on_settled(job: Job) -> None:
             self._jobs.pop(job.job_id, None)
             self._put(
@@ -191,7 +243,6 @@ class OutcomeStream:
             )
 
         job = self._engine.start_job(submission, timeout_s=self._timeout_s, on_settled=on_settled)
-        self._started += 1
         self._jobs[job.job_id] = job
 
     def _put(self, outcome: Outcome) -> None:

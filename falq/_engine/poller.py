@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from falq._core.pollplan import PollPlan, Watch
@@ -84,7 +84,14 @@ class Poller(Generic[JobT]):
         return self._in_flight
 
     def watch(
-        self, job: JobT, *, line: str, position: int | None = None, keeps_pace: bool = False
+        self,
+        job: JobT,
+        *,
+        line: str,
+        position: int | None = None,
+        keeps_pace: bool = False,
+        kinds: Sequence[str] = (),
+        is_announced: bool = False,
     ) -> None:
         """Begin to check a job; see `PollPlan.add`."""
         watch = self._plan.add(
@@ -94,6 +101,8 @@ class Poller(Generic[JobT]):
             draw=self._draw(),
             position=position,
             keeps_pace=keeps_pace,
+            kinds=kinds,
+            is_announced=is_announced,
         )
         if watch.due < self._wakes_at:
             self._wake()

@@ -15,11 +15,18 @@ from typing import Any, Protocol
 
 from falq._core import protocol
 from falq._core.messages import Call, Reply, Verb
-from falq._core.refusal import is_account_wide, read_error, read_retry_after
+from falq._core.refusal import (
+    Advise,
+    advise_nothing,
+    is_account_wide,
+    read_error,
+    read_retry_after,
+)
 from falq._core.result import LATE_ID_GRACE_S, ResultJudge
 from falq._core.retry import Failure, RetryBudget, RetrySettings, decide_wait_s
 from falq._core.submission import SubmitOutcome, SubmitVerdict, classify_submit
 from falq._engine.lanes import Lanes
+from falq._engine.listening import HeldStream
 from falq._transport.base import Transport
 from falq.errors import (
     FalqError,
@@ -66,6 +73,7 @@ class QueueClient:
         check_account: Raises while the account is known to refuse submits.
         on_account_error: Hears of an error that meets every submit.
         on_account_good: Hears of each submit that the server accepted.
+        advise: What the gateway knows of answers that say no.
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class QueueClient:
         check_account: Callable[[], None],
         on_account_error: Callable[[FalqError], None],
         on_account_good: Callable[[], None],
+        advise: Advise = advise_nothing,
     ) -> None:
         self._transport = transport
         self._lanes = lanes
@@ -95,6 +104,7 @@ class QueueClient:
         self._check_account = check_account
         self._on_account_error = on_account_error
         self._on_account_good = on_account_good
+        self._advise = advise
         self._budget = RetryBudget(retry.budget)
         self.calls: Counter[Verb] = Counter()
         self.retries: Counter[Verb] = Counter()
@@ -108,6 +118,7 @@ class QueueClient:
         on_retry: Callable[[int, float, FalqError], None],
         on_resend: Callable[[int, FalqError], None],
         notes: SubmitNotes | None = None,
+        webhook_url: Callable[[], str | None] = lambda: None,
     ) -> Ticket:
         """Submit once, and again only where it is certain that no job exists.
 
@@ -117,13 +128,14 @@ class QueueClient:
             on_retry: Hears of each wait: attempt, seconds, reason.
             on_resend: Hears of each repetition that may cost twice.
             notes: Writes each step down, if there is a journal.
+            webhook_url: Returns what fal is to call when the job of the attempt that
+                is now sent ends.
 
         Raises:
             SubmissionUnknownError: There may be a job.
             ApiError: The server refused it.
             TransportError: It could not be sent.
         """
-        call = protocol.build_submit(submission)
         attempt = resends = 0
         sent_at: datetime | None = None
 
@@ -134,7 +146,9 @@ class QueueClient:
 
         while True:
             attempt += 1
-            answer = await self._attempt_submit(call, note_sending, notes, first=attempt == 1)
+            answer = await self._attempt_submit(
+                submission, webhook_url, note_sending, notes, first=attempt == 1
+            )
             verdict = classify_submit(submission.endpoint, answer)
             if verdict.outcome is SubmitOutcome.ACCEPTED and verdict.ticket is not None:
                 self._on_account_good()
@@ -160,7 +174,8 @@ class QueueClient:
 
     async def _attempt_submit(
         self,
-        call: Call,
+        submission: Submission,
+        webhook_url: Callable[[], str | None],
         on_sending: Callable[[datetime], None],
         notes: SubmitNotes | None,
         *,
@@ -174,6 +189,8 @@ class QueueClient:
             if notes is not None:
                 await notes.before_sending(self._wall_clock())
             on_sending(self._wall_clock())
+            # Not before the intent is written: the address carries its id.
+            call = protocol.build_submit(submission, webhook_url=webhook_url())
             return await self._carry(call, first=first)
         except TransportError as error:
             return error
@@ -388,6 +405,35 @@ class QueueClient:
         """
         return await self._send(call, first=True)
 
+    async def listen(self, call: Call, *, idle_s: float) -> HeldStream:
+        """Carry a call once, whose reply is read as it comes.
+
+        It holds its place in its lane until it is closed.
+
+        Args:
+            call: What to send.
+            idle_s: Seconds that may pass without a byte.
+
+        Raises:
+            TransportError: There is no reply.
+            UnsupportedError: The gateway does not reach it. Nothing was sent.
+        """
+        verb = call.verb
+        await self._lanes.enter(verb)
+        try:
+            self.calls[verb] += 1
+            stream = await self._transport.listen(call, idle_s=idle_s)
+        except BaseException as error:
+            if isinstance(error, TimeoutError):
+                self._lanes.record_trouble(verb)
+            self._lanes.leave(verb)
+            raise
+        if stream.status_code in {429, 503}:
+            self._lanes.record_trouble(verb)
+        else:
+            self._lanes.record_success(verb)
+        return HeldStream(stream, lambda: self._lanes.leave(verb))
+
     async def _send(self, call: Call, *, first: bool) -> Reply:
         await self._lanes.enter(call.verb)
         try:
@@ -429,6 +475,7 @@ class QueueClient:
             endpoint=endpoint.endpoint,
             request_id=endpoint.request_id if isinstance(endpoint, Ticket) else None,
             doing=doing,
+            advise=self._advise,
         )
         if isinstance(error, RateLimitError):
             error.retry_after_s = read_retry_after(reply, wall_now_s=self._wall_clock().timestamp())

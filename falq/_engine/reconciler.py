@@ -91,7 +91,7 @@ class LostSubmit:
         sent_at: When, Unix seconds.
         intent_id: falq's id of the attempt.
         number: Its row in the journal, if there is one.
-        has_webhook: Whether fal was told to call somebody when it ends.
+        has_webhook: Whether a webhook may tell of it.
     """
 
     name: int
@@ -149,6 +149,7 @@ class Reconciler:
         find: Reads the request history; None if the gateway does not reach it.
         journal: Where webhooks and other lost submits are, if there is one.
         on_the_way: Tells which equal submits are being answered now.
+        request_of: Tells the request that a webhook named for an intent, if one has.
         settle_s: Seconds after the sending for which nothing found means nothing.
         clock: Loop time in seconds.
         wall_clock: Aware UTC time.
@@ -161,6 +162,7 @@ class Reconciler:
         find: FindRequests | None,
         journal: Journal | None,
         on_the_way: OnTheWay,
+        request_of: Callable[[str], str | None],
         settle_s: float,
         clock: Callable[[], float],
         wall_clock: Callable[[], datetime],
@@ -169,6 +171,7 @@ class Reconciler:
         self._find = find
         self._journal = journal
         self._on_the_way = on_the_way
+        self._request_of = request_of
         self._settle_s = settle_s
         self._remembered_s = REMEMBERED_S if journal is None else REMEMBERED_BESIDE_JOURNAL_S
         self._clock = clock
@@ -194,12 +197,20 @@ class Reconciler:
         while not self._groups and self._claimed_at[0][0] < now - self._remembered_s:
             self._claims.pop(self._claimed_at.popleft()[1], None)
 
+    def hear(self, intent_id: str, request_id: str) -> None:
+        """Take in that a webhook names a request for an intent."""
+        for group in self._groups.values():
+            for search in group.searches.values():
+                if search.lost.intent_id == intent_id and request_id not in self._claims:
+                    self._adopt(search, request_id)
+                    return
+
     async def resolve(self, lost: LostSubmit) -> Resolution:
         """Look for a submit until it is found, or `settle_s` after its sending has passed.
 
         A cancelled search leaves nothing behind.
         """
-        if self._find is None and not (lost.has_webhook and self._journal is not None):
+        if self._find is None and not lost.has_webhook:
             return Resolution(reason="this gateway does not reach fal's request history")
         endpoint = lost.endpoint.full
         now = self._clock()
@@ -255,9 +266,9 @@ class Reconciler:
             if self._find is not None and open_searches:
                 unclear = await self._look_at_history(group.endpoint, open_searches, self._find)
         except (AuthenticationError, UnsupportedError) as error:
-            # Asked again, it says the same.
-            self._give_up(searches, f"the request history could not be read: {error}")
-            return
+            # Asked again, it says the same; but a webhook may still come.
+            reason = f"the request history could not be read: {error}"
+            self._give_up([one for one in searches if not one.lost.has_webhook], reason)
         except FalqError as error:
             reason = f"the request history could not be read: {error}"
             if is_first_wait:
@@ -302,22 +313,26 @@ class Reconciler:
                 search.answer.set_result(Resolution(reason=reason))
 
     def _adopt(self, search: _Search, request_id: str) -> None:
+        if search.answer.done():
+            return
         self.found += 1
         self.claim(request_id)
-        if not search.answer.done():
-            search.answer.set_result(Resolution(request_id=request_id))
+        search.answer.set_result(Resolution(request_id=request_id))
 
     async def _look_at_webhooks(self, searches: list[_Search]) -> None:
-        if self._journal is None:
-            return
         for search in searches:
             if search.lost.intent_id is None:
                 continue
-            webhook = await self._journal.load_webhook(intent_id=search.lost.intent_id)
-            if webhook is not None and webhook.request_id not in await self._claimed(
-                {webhook.request_id}
-            ):
-                self._adopt(search, webhook.request_id)
+            request_id = await self._told_by_webhook(search.lost.intent_id)
+            if request_id is not None and request_id not in await self._claimed({request_id}):
+                self._adopt(search, request_id)
+
+    async def _told_by_webhook(self, intent_id: str) -> str | None:
+        told = self._request_of(intent_id)
+        if told is not None or self._journal is None:
+            return told
+        kept = await self._journal.load_webhook(intent_id=intent_id)
+        return None if kept is None else kept.request_id
 
     async def _claimed(self, request_ids: Collection[str]) -> set[str]:
         known = set()

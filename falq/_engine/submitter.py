@@ -24,6 +24,7 @@ from falq import events
 from falq._core.protocol import make_ticket
 from falq._core.refusal import is_account_wide
 from falq._engine.bookkeeper import Bookkeeper, hash_of
+from falq._engine.deliveries import Deliveries
 from falq._engine.job import Job
 from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import LostSubmit, Reconciler, Resolution
@@ -55,6 +56,7 @@ class Submitter:
     Args:
         client: Who sends.
         books: Who writes to the journal, if there is one.
+        deliveries: Who knows of webhooks.
         reconciler: Who looks for lost submits, if that is asked for.
         on_unknown: What becomes of those that are not found.
         tell: Tells the observer.
@@ -67,6 +69,7 @@ class Submitter:
         *,
         client: QueueClient,
         books: Bookkeeper | None,
+        deliveries: Deliveries,
         reconciler: Reconciler | None,
         on_unknown: OnUnknown,
         tell: Tell,
@@ -75,6 +78,7 @@ class Submitter:
     ) -> None:
         self._client = client
         self._books = books
+        self._deliveries = deliveries
         self._reconciler = reconciler
         self._on_unknown = on_unknown
         self._tell = tell
@@ -112,6 +116,7 @@ class Submitter:
                     is_lost = False
                     continue
                 ticket = found
+                job.is_reconciled = True
             if self._reconciler is not None:
                 self._reconciler.claim(ticket.request_id)
             if self._books is not None:
@@ -121,6 +126,12 @@ class Submitter:
     async def _submit(self, job: Job, submission: Submission) -> Ticket:
         watch = _Watch(job, self._on_retry(job, "submit"), self._tell, self._clock)
         notes = None if self._books is None else _Notes(self._books, job)
+
+        def name_webhook() -> str | None:
+            url = None if submission.options.webhook_url else self._deliveries.address(job)
+            job.has_webhook = url is not None
+            return url
+
         try:
             return await self._client.submit(
                 submission,
@@ -128,6 +139,7 @@ class Submitter:
                 on_retry=watch.on_retry,
                 on_resend=watch.on_resend,
                 notes=notes,
+                webhook_url=name_webhook,
             )
         except (TransportError, SubmissionUnknownError, ApiError) as error:
             if notes is not None:
@@ -136,10 +148,14 @@ class Submitter:
 
     async def _look_for(self, job: Job, error: SubmissionUnknownError) -> Ticket | None:
         """Return the ticket of a lost submit, None to submit it again, or raise `error`."""
+        target = EndpointId.parse(job.endpoint)
+        told = self._deliveries.request_of(job.intent_id or "")
+        if told is not None:
+            # The job has ended and its webhook was quicker than the answer.
+            return make_ticket(target, told)
         if self._reconciler is None:
             raise error
         sent_at = error.sent_at or job.submitted_at or datetime.now(UTC)
-        target = EndpointId.parse(job.endpoint)
         job.is_reconciling = True
         try:
             resolution = await self._reconciler.resolve(
@@ -150,7 +166,7 @@ class Submitter:
                     sent_at=sent_at.timestamp(),
                     intent_id=job.intent_id,
                     number=job.journal_number,
-                    has_webhook=_has_webhook(job),
+                    has_webhook=job.has_webhook or self._has_kept_webhook(job),
                 )
             )
         finally:
@@ -161,6 +177,10 @@ class Submitter:
             raise _held(error, resolution)
         await self._allow_resend(job, error)
         return None
+
+    def _has_kept_webhook(self, job: Job) -> bool:
+        """Return whether fal was told to call somebody, whose deliveries the journal may have."""
+        return self._books is not None and (_has_webhook(job) or self._deliveries.is_in_use)
 
     def _may_resubmit(self, job: Job, resolution: Resolution) -> bool:
         is_wanted = job.stop_cause is None and job.submission is not None

@@ -24,6 +24,7 @@ from falq._journal.records import (
     FileRecord,
     JobRecord,
     JournalStatistics,
+    JournalTotals,
     JsonError,
     PlannedJob,
     RunRecord,
@@ -126,16 +127,28 @@ class Journal(Protocol):
         """Note that the submit was answered no, or stopped before it was sent."""
         ...
 
-    async def record_accepted(self, number: int, request_id: str) -> None:
+    async def record_accepted(
+        self, number: int, request_id: str, *, at: float | None = None
+    ) -> None:
         """Note the server's id, before anyone is given it.
+
+        Args:
+            number: The job.
+            request_id: The id.
+            at: When, Unix seconds; None is now.
 
         Raises:
             JournalError: Another attempt has that id.
         """
         ...
 
-    def record_completed_nowait(self, number: int) -> None:
-        """Note that the server said completed, with the next group. A hint: may be lost."""
+    def record_completed_nowait(self, number: int, *, at: float | None = None) -> None:
+        """Note that the server said completed, with the next group. A hint: may be lost.
+
+        Args:
+            number: The job.
+            at: When, Unix seconds; None is now.
+        """
         ...
 
     async def record_result(
@@ -143,11 +156,22 @@ class Journal(Protocol):
         number: int,
         body: bytes,
         *,
+        completed_at: float | None = None,
         billable_units: float | None = None,
         inference_s: float | None = None,
         cost_usd: float | None = None,
     ) -> None:
-        """Keep the result, as received."""
+        """Keep the result, as received.
+
+        Args:
+            number: The job.
+            body: The result.
+            completed_at: When the server said completed, Unix seconds, unless that
+                was noted before; None is now.
+            billable_units: What the server billed, in the endpoint's units.
+            inference_s: Run time as the server measured it, in seconds.
+            cost_usd: What that cost, in US dollars.
+        """
         ...
 
     async def record_ended(self, number: int, state: RecordState, error: JsonError) -> None:
@@ -192,6 +216,10 @@ class Journal(Protocol):
 
     async def load_counts(self) -> dict[RecordState, int]:
         """Return how many jobs are in each state."""
+        ...
+
+    async def load_totals(self) -> JournalTotals:
+        """Return what all results and their files come to; it reads every job once."""
         ...
 
     def load_jobs(

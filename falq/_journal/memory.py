@@ -21,9 +21,11 @@ from falq._journal.base import only_one
 from falq._journal.queries import LAST_NUMBER, PAGE_BYTES
 from falq._journal.records import (
     AttemptRecord,
+    EndpointUsage,
     FileRecord,
     JobRecord,
     JournalStatistics,
+    JournalTotals,
     JsonError,
     PlannedJob,
     RunRecord,
@@ -189,37 +191,44 @@ class MemoryJournal:
         """Note that the submit was answered no; see `Journal.record_refused`."""
         await self.record_ended(number, RecordState.REFUSED, error)
 
-    async def record_accepted(self, number: int, request_id: str) -> None:
+    async def record_accepted(
+        self, number: int, request_id: str, *, at: float | None = None
+    ) -> None:
         """Note the server's id; see `Journal.record_accepted`."""
         self._count()
         self._movable(number, RecordState.ACCEPTED)
         if any(attempt.request_id == request_id for attempt in self._attempts.values()):
             raise _taken_error(number, RecordState.ACCEPTED, request_id)
-        self._move(number, RecordState.ACCEPTED, request_id=request_id, accepted_at=self._now())
+        accepted_at = self._now() if at is None else at
+        self._move(number, RecordState.ACCEPTED, request_id=request_id, accepted_at=accepted_at)
 
-    def record_completed_nowait(self, number: int) -> None:
+    def record_completed_nowait(self, number: int, *, at: float | None = None) -> None:
         """Note that the server said completed; see `Journal.record_completed_nowait`."""
         self._count()
         job = self._jobs.get(number)
         if job is not None and job.state is RecordState.ACCEPTED:
-            self._move(number, RecordState.COMPLETED, completed_at=self._now())
+            completed_at = self._now() if at is None else at
+            self._move(number, RecordState.COMPLETED, completed_at=completed_at)
 
     async def record_result(
         self,
         number: int,
         body: bytes,
         *,
+        completed_at: float | None = None,
         billable_units: float | None = None,
         inference_s: float | None = None,
         cost_usd: float | None = None,
     ) -> None:
         """Keep the result; see `Journal.record_result`."""
         self._count()
-        seen = self._movable(number, RecordState.FETCHED).completed_at
+        seen_at = self._movable(number, RecordState.FETCHED).completed_at
+        if seen_at is None:
+            seen_at = self._now() if completed_at is None else completed_at
         self._move(
             number,
             RecordState.FETCHED,
-            completed_at=self._now() if seen is None else seen,
+            completed_at=seen_at,
             billable_units=billable_units,
             inference_s=inference_s,
             cost_usd=cost_usd,
@@ -291,6 +300,22 @@ class MemoryJournal:
         self._check_open()
         found = Counter(job.state for job in self._jobs.values())
         return {state: found[state] for state in RecordState}
+
+    async def load_totals(self) -> JournalTotals:
+        """Return what all results and their files come to; see `Journal.load_totals`."""
+        self._check_open()
+        has_result = (RecordState.FETCHED, RecordState.DELIVERED)
+        jobs = [job for job in self._jobs.values() if job.state in has_result]
+        saved = [file for file in self._files.values() if file.state == "saved"]
+        return JournalTotals(
+            usage=tuple(
+                _usage(endpoint, [job for job in jobs if job.endpoint == endpoint])
+                for endpoint in sorted({job.endpoint for job in jobs})
+            ),
+            files=len(saved),
+            file_bytes=sum(file.size_bytes or 0 for file in saved),
+            failed_files=sum(file.state == "failed" for file in self._files.values()),
+        )
 
     async def load_jobs(
         self,
@@ -408,6 +433,16 @@ class MemoryJournal:
                 request_id=job.request_id,
                 reason=job.reason,
             )
+
+
+def _usage(endpoint: str, jobs: Sequence[JobRecord]) -> EndpointUsage:
+    units = [job.billable_units for job in jobs if job.billable_units is not None]
+    return EndpointUsage(
+        endpoint=endpoint,
+        results=len(jobs),
+        billable_units=float(sum(units)),
+        unmeasured=len(jobs) - len(units),
+    )
 
 
 def _move_error(job: JobRecord, after: RecordState) -> JournalError:

@@ -15,57 +15,77 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 
 from falq._journal.states import RecordState, may_move
 from falq.errors import JournalError
 
-CHUNKS = (64, 16, 4, 1)
-"""Moves in one statement. Few sizes, so that SQLite's compiled statements are reused."""
+SIZES = (1, 4, 16, 64, 256)
+"""Rows of one statement: few sizes, so that SQLite's compiled statements are reused.
+
+Moves that are fewer leave rows of nulls, which belong to no job."""
+
+_VALUES = "abcd"
 
 
-@frozen
+@frozen(eq=False)
 class MoveKind:
     """One way to move a job.
 
     Attributes:
-        change: The assignments of the update; the row's values are `given.a`,
-            `given.b` and so on.
-        values: How many values a row has, beside its job's number.
+        changes: What its columns become beside `state`; the move's values are
+            `given.a`, `given.b` and so on.
         only_from: Change jobs in this state only, and pass over others.
     """
 
-    change: str
-    values: int
+    changes: Mapping[str, str]
     only_from: RecordState | None = None
 
 
 SENDING = MoveKind(
-    "state = 'sending', attempts = attempts + 1, intent_id = given.a, sent_at = given.b, "
-    "sent_mono = given.c, reason = NULL",
-    3,
+    {
+        "attempts": "attempts + 1",
+        "intent_id": "given.a",
+        "sent_at": "given.b",
+        "sent_mono": "given.c",
+        "reason": "NULL",
+    }
 )
-UNKNOWN = MoveKind("state = 'unknown', reason = given.a", 1)
-ACCEPTED = MoveKind("state = 'accepted', request_id = given.a, accepted_at = given.b", 2)
-COMPLETED = MoveKind("state = 'completed', completed_at = given.a", 1, RecordState.ACCEPTED)
+UNKNOWN = MoveKind({"reason": "given.a"})
+ACCEPTED = MoveKind({"request_id": "given.a", "accepted_at": "given.b"})
+COMPLETED = MoveKind({"completed_at": "given.a"}, only_from=RecordState.ACCEPTED)
 FETCHED = MoveKind(
-    "state = 'fetched', completed_at = coalesce(completed_at, given.a), "
-    "billable_units = given.b, inference_s = given.c, cost_usd = given.d",
-    4,
+    {
+        "completed_at": "coalesce(completed_at, given.a)",
+        "billable_units": "given.b",
+        "inference_s": "given.c",
+        "cost_usd": "given.d",
+    }
 )
-DELIVERED = MoveKind("state = 'delivered', ended_at = given.a", 1)
-ENDED = MoveKind("state = given.a, error = given.b, ended_at = given.c", 3)
+DELIVERED = MoveKind({"ended_at": "given.a"})
+ENDED = MoveKind({"error": "given.a", "ended_at": "given.b"})
 RETRIED = MoveKind(
-    "state = 'planned', reason = given.a, error = NULL, request_id = NULL, accepted_at = NULL, "
-    "completed_at = NULL, ended_at = NULL",
-    1,
+    {
+        "reason": "given.a",
+        "error": "NULL",
+        "request_id": "NULL",
+        "accepted_at": "NULL",
+        "completed_at": "NULL",
+        "ended_at": "NULL",
+    }
 )
+_PLACES = {
+    kind: place
+    for place, kind in enumerate(
+        (SENDING, UNKNOWN, ACCEPTED, COMPLETED, FETCHED, DELIVERED, ENDED, RETRIED)
+    )
+}
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Move:
     """One move of one job; calling it runs it alone.
 
@@ -117,49 +137,83 @@ class Move:
 
 
 def run_moves(connection: sqlite3.Connection, moves: Sequence[Move]) -> bool:
-    """Run moves of one kind, of different jobs.
+    """Run moves of different jobs.
 
     Returns:
-        Whether every one of them found its job.
+        Whether every one found its job, those apart that may pass over it.
     """
-    kind = moves[0].kind
+    certain = [move for move in moves if move.kind.only_from is None]
+    if len(certain) < len(moves):
+        for move in moves:
+            if move.kind.only_from is not None:
+                _run(connection, [move], only_from=move.kind.only_from)
+    return _run(connection, certain) == len(certain)
+
+
+def _run(
+    connection: sqlite3.Connection, moves: Sequence[Move], *, only_from: RecordState | None = None
+) -> int:
+    """Run moves and return how many found their job."""
     changed = 0
-    done = 0
-    for size in CHUNKS:
-        while len(moves) - done >= size:
-            chunk = moves[done : done + size]
-            rows = [value for move in chunk for value in (move.number, *move.values)]
-            changed += connection.execute(_update(kind, size), rows).rowcount
-            bodies = [
-                value
-                for move in chunk
-                if move.result is not None
-                for value in (move.number, *move.result)
-            ]
-            if bodies:
-                connection.execute(_insert_results(len(bodies) // 3), bodies)
-            done += size
-    return changed == len(moves) or kind.only_from is not None
+    for start in range(0, len(moves), SIZES[-1]):
+        chunk = moves[start : start + SIZES[-1]]
+        rows: list[Any] = []
+        bodies: list[Any] = []
+        for move in chunk:
+            rows += (move.number, _PLACES[move.kind], move.after, *move.values)
+            rows += _NULLS[len(move.values) :]
+            if move.result is not None:
+                bodies += (move.number, *move.result)
+        size = _fill_up(rows, columns=3 + len(_VALUES))
+        changed += connection.execute(_update(size, only_from), rows).rowcount
+        if bodies:
+            size = _fill_up(bodies, columns=3)
+            connection.execute(_insert_results(size), bodies)
+    return changed
+
+
+_NULLS = (None,) * len(_VALUES)
+
+
+def _fill_up(values: list[Any], *, columns: int) -> int:
+    """Add rows of nulls up to a size of `SIZES`, and return it."""
+    size = next(size for size in SIZES if size * columns >= len(values))
+    values.extend([None] * (size * columns - len(values)))
+    return size
 
 
 @functools.cache
-def _update(kind: MoveKind, rows: int) -> str:
+def _update(rows: int, only_from: RecordState | None) -> str:
     names = ", ".join(
         f"column{place} AS {name}"
-        for place, name in enumerate(["number", *"abcd"[: kind.values]], start=1)
+        for place, name in enumerate(["number", "kind", "state", *_VALUES], start=1)
     )
-    given = ", ".join([f"({', '.join('?' * (kind.values + 1))})"] * rows)
-    guard = "" if kind.only_from is None else f" AND job.state = '{kind.only_from}'"
+    row = f"({', '.join('?' * (3 + len(_VALUES)))})"
+    given = ", ".join([row] * rows)
+    guard = "" if only_from is None else f" AND job.state = '{only_from}'"
     # Begins with UPDATE, not WITH: Python counts changed rows by the first word.
     return (
-        f"UPDATE job SET {kind.change} FROM (SELECT {names} FROM (VALUES {given})) AS given "  # noqa: S608  parts of this module and placeholders only
+        f"UPDATE job SET state = given.state, {_changes()} "  # noqa: S608  parts of this module and placeholders only
+        f"FROM (SELECT {names} FROM (VALUES {given})) AS given "
         f"WHERE job.number = given.number{guard}"
+    )
+
+
+def _changes() -> str:
+    """Return what each column becomes, whichever way a row's job moves."""
+    cases: dict[str, str] = {}
+    for kind, place in _PLACES.items():
+        for column, value in kind.changes.items():
+            cases[column] = cases.get(column, "") + f" WHEN {place} THEN {value}"
+    return ", ".join(
+        f"{column} = CASE given.kind{case} ELSE {column} END" for column, case in cases.items()
     )
 
 
 @functools.cache
 def _insert_results(rows: int) -> str:
-    return f"INSERT INTO result VALUES {', '.join(['(?, ?, ?)'] * rows)}"  # noqa: S608  placeholders only
+    given = ", ".join(["(?, ?, ?)"] * rows)
+    return f"INSERT INTO result SELECT * FROM (VALUES {given}) WHERE column1 IS NOT NULL"  # noqa: S608  placeholders only
 
 
 class MoveMissedError(Exception):
@@ -175,15 +229,13 @@ class Bundle:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._moves: dict[MoveKind, list[Move]] = {}
-        self._numbers: set[int] = set()
+        self._moves: dict[int, Move] = {}
 
     def add(self, move: Move) -> None:
         """Take a move; what was taken before of its job runs first."""
-        if move.number in self._numbers:
+        if move.number in self._moves:
             self.run()
-        self._numbers.add(move.number)
-        self._moves.setdefault(move.kind, []).append(move)
+        self._moves[move.number] = move
 
     def run(self) -> None:
         """Run what was taken.
@@ -192,7 +244,6 @@ class Bundle:
             MoveMissedError: A move found no job.
             sqlite3.IntegrityError: A move is illegal, or an id is taken.
         """
-        moves, self._moves, self._numbers = self._moves, {}, set()
-        for of_kind in moves.values():
-            if not run_moves(self._connection, of_kind):
-                raise MoveMissedError
+        moves, self._moves = tuple(self._moves.values()), {}
+        if not run_moves(self._connection, moves):
+            raise MoveMissedError

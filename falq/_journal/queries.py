@@ -16,8 +16,10 @@ from attrs import frozen
 
 from falq._journal.records import (
     AttemptRecord,
+    EndpointUsage,
     FileRecord,
     JobRecord,
+    JournalTotals,
     RunRecord,
     WebhookRecord,
 )
@@ -39,6 +41,13 @@ _JOB = """
 # Each part walks the index of its own state; SQLite merges them without a sort,
 # so a page costs the same in a journal of a thousand rows and of a million.
 _PART = "SELECT seq, number FROM job WHERE state = ? AND (seq, number) > (?, ?)"
+# One row with all places of a page: each row that is fetched gives up and takes back
+# Python's global lock, which costs the loop more than it costs this thread.
+_PLACES = """
+    SELECT json_group_array(json_array(
+        seq, number, coalesce((SELECT length(body) FROM input WHERE job = number), 0)
+    )) FROM ({} ORDER BY 1, 2 LIMIT ?)
+"""
 
 
 @frozen
@@ -57,16 +66,23 @@ def page(
         return [], None
     parts = " UNION ALL ".join([_PART] * len(states))
     values = [value for state in states for value in (state, after.seq, after.number)]
-    numbers = connection.execute(f"{parts} ORDER BY 1, 2 LIMIT ?", (*values, limit)).fetchall()
-    jobs: list[JobRecord] = []
+    (found,) = connection.execute(_PLACES.format(parts), (*values, limit)).fetchone()
+    places = sorted(json.loads(found))
+    chosen: list[int] = []
     size_bytes = 0
-    for seq, number in numbers:
-        job = _job(connection.execute(f"{_JOB} WHERE number = ?", (number,)).fetchone())
-        jobs.append(job)
-        size_bytes += len(job.input or b"")
+    for _, number, input_bytes in places:
+        chosen.append(number)
+        size_bytes += input_bytes
         if size_bytes > PAGE_BYTES:
-            return jobs, Place(seq, number)
-    return jobs, Place(*numbers[-1]) if len(numbers) == limit else None
+            break
+    rows = connection.execute(
+        f"{_JOB} WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608  a constant of this module
+        (json.dumps(chosen),),
+    )
+    jobs = {row[0]: _job(row) for row in rows}
+    is_last = len(chosen) == len(places) < limit
+    after = Place(*places[len(chosen) - 1][:2]) if chosen else after
+    return [jobs[number] for number in chosen], None if is_last else after
 
 
 def _job(row: tuple[object, ...]) -> JobRecord:
@@ -129,6 +145,32 @@ def counts(connection: sqlite3.Connection) -> dict[RecordState, int]:
     """Return how many jobs are in each state."""
     rows = connection.execute("SELECT state, jobs FROM tally").fetchall()
     return {RecordState(state): jobs for state, jobs in rows}
+
+
+def totals(connection: sqlite3.Connection) -> JournalTotals:
+    """Return what all results and their files come to."""
+    usage = connection.execute(
+        "SELECT endpoint, count(*), total(billable_units), "
+        "count(*) FILTER (WHERE billable_units IS NULL) "
+        "FROM job WHERE state IN ('fetched', 'delivered') GROUP BY endpoint ORDER BY endpoint"
+    )
+    files = connection.execute(
+        "SELECT count(*) FILTER (WHERE state = 'saved'), "
+        "coalesce(sum(size_bytes) FILTER (WHERE state = 'saved'), 0), "
+        "count(*) FILTER (WHERE state = 'failed') FROM file"
+    )
+    saved, size_bytes, failed = files.fetchone()
+    return JournalTotals(
+        usage=tuple(
+            EndpointUsage(
+                endpoint=endpoint, results=results, billable_units=units, unmeasured=unmeasured
+            )
+            for endpoint, results, units, unmeasured in usage
+        ),
+        files=saved,
+        file_bytes=size_bytes,
+        failed_files=failed,
+    )
 
 
 def attempts(connection: sqlite3.Connection, number: int) -> list[AttemptRecord]:

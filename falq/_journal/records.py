@@ -185,6 +185,40 @@ class WebhookRecord:
 
 
 @frozen(kw_only=True)
+class EndpointUsage:
+    """What the results of one endpoint were billed for.
+
+    Attributes:
+        endpoint: Its full id.
+        results: Jobs with a result.
+        billable_units: Units that the server named for them.
+        unmeasured: Those for which it named none.
+    """
+
+    endpoint: str
+    results: int
+    billable_units: float
+    unmeasured: int
+
+
+@frozen(kw_only=True)
+class JournalTotals:
+    """What the results in a journal come to.
+
+    Attributes:
+        usage: By endpoint.
+        files: Media files that were saved.
+        file_bytes: Their size.
+        failed_files: Media files that could not be fetched.
+    """
+
+    usage: tuple[EndpointUsage, ...] = ()
+    files: int = 0
+    file_bytes: int = 0
+    failed_files: int = 0
+
+
+@frozen(kw_only=True)
 class JournalStatistics:
     """What a journal has done since it was opened.
 

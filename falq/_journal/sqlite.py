@@ -32,6 +32,7 @@ from falq._journal.records import (
     FileRecord,
     JobRecord,
     JournalStatistics,
+    JournalTotals,
     JsonError,
     PlannedJob,
     RunRecord,
@@ -187,15 +188,18 @@ class SqliteJournal:
         """Note that the submit was answered no; see `Journal.record_refused`."""
         await self.record_ended(number, RecordState.REFUSED, error)
 
-    async def record_accepted(self, number: int, request_id: str) -> None:
+    async def record_accepted(
+        self, number: int, request_id: str, *, at: float | None = None
+    ) -> None:
         """Note the server's id; see `Journal.record_accepted`."""
-        values = (request_id, self._now())
+        values = (request_id, self._now() if at is None else at)
         act = Move(moves.ACCEPTED, number, RecordState.ACCEPTED, values)
         await self._report(act, f"job {number} was accepted as request {request_id}")
 
-    def record_completed_nowait(self, number: int) -> None:
+    def record_completed_nowait(self, number: int, *, at: float | None = None) -> None:
         """Note that the server said completed; see `Journal.record_completed_nowait`."""
-        act = Move(moves.COMPLETED, number, RecordState.COMPLETED, (self._now(),))
+        values = (self._now() if at is None else at,)
+        act = Move(moves.COMPLETED, number, RecordState.COMPLETED, values)
         self._usable().send(Order(act, Kind.REPORT, f"job {number} completed"))
 
     async def record_result(
@@ -203,12 +207,14 @@ class SqliteJournal:
         number: int,
         body: bytes,
         *,
+        completed_at: float | None = None,
         billable_units: float | None = None,
         inference_s: float | None = None,
         cost_usd: float | None = None,
     ) -> None:
         """Keep the result; see `Journal.record_result`."""
-        values = (self._now(), billable_units, inference_s, cost_usd)
+        seen_at = self._now() if completed_at is None else completed_at
+        values = (seen_at, billable_units, inference_s, cost_usd)
         result = (body, hashlib.sha256(body).hexdigest())
         act = Move(moves.FETCHED, number, RecordState.FETCHED, values, result)
         await self._report(act, f"result of job {number}", size_bytes=len(body))
@@ -218,7 +224,7 @@ class SqliteJournal:
         if state not in ENDS:
             raise ValueError(f"a job does not end as {state}")
         text = statements.to_json(error)
-        act = Move(moves.ENDED, number, state, (state, text, self._now()))
+        act = Move(moves.ENDED, number, state, (text, self._now()))
         await self._report(act, f"job {number} is {state}", size_bytes=len(text))
 
     async def record_file(self, file: FileRecord) -> None:
@@ -258,6 +264,11 @@ class SqliteJournal:
         """Return how many jobs are in each state."""
         counts: dict[RecordState, int] = await self._read(queries.counts)
         return counts
+
+    async def load_totals(self) -> JournalTotals:
+        """Return what all results and their files come to; see `Journal.load_totals`."""
+        totals: JournalTotals = await self._read(queries.totals)
+        return totals
 
     async def load_jobs(
         self,
@@ -354,22 +365,25 @@ class SqliteJournal:
         self._check_place()
         return self._writer
 
-    async def _ask(self, order: Order) -> Any:
-        return await self._usable().ask(order)
+    # These return the writer's future: each coroutine between it and the job would be
+    # made, and run through, four times a job.
 
-    async def _intend(self, act: Callable[[sqlite3.Connection], Any]) -> Any:
+    def _ask(self, order: Order) -> asyncio.Future[Any]:
+        return self._usable().ask(order)
+
+    def _intend(self, act: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         writer = self._usable()
         if writer.failure is not None:
             raise writer.broken_error()
-        return await writer.ask(Order(act, Kind.INTENT))
+        return writer.ask(Order(act, Kind.INTENT))
 
-    async def _report(
+    def _report(
         self, act: Callable[[sqlite3.Connection], Any], label: str, *, size_bytes: int = 0
-    ) -> None:
-        await self._usable().ask(Order(act, Kind.REPORT, label, ORDER_BYTES + size_bytes))
+    ) -> asyncio.Future[Any]:
+        return self._usable().ask(Order(act, Kind.REPORT, label, ORDER_BYTES + size_bytes))
 
-    async def _read(self, act: Callable[[sqlite3.Connection], Any]) -> Any:
-        return await self._ask(Order(act, Kind.READ))
+    def _read(self, act: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
+        return self._ask(Order(act, Kind.READ))
 
 
 def _nothing(_: sqlite3.Connection) -> None:

@@ -6,8 +6,9 @@ makes a transaction of many. `sqlite` makes the orders, on the loop.
 
 Rules:
     1. Whatever waits when the thread comes round is one transaction, up to
-       `GROUP_LIMIT` orders. Nothing is delayed to make groups larger: while one
-       commits, the next gathers.
+       `GROUP_LIMIT` orders. An order goes to the thread at the end of its turn of
+       the loop; in a stream of writes only every `GATHER_S`, which makes few
+       groups of many.
     2. An order that cannot be carried out (an illegal move) fails alone: its
        group is written again around it.
     3. A commit that fails breaks the writer. Its intents fail, and every later
@@ -41,9 +42,21 @@ logger = logging.getLogger("falq")
 GROUP_LIMIT = 500
 """Orders in one commit at most: bounds how long the first of them waits."""
 
+GATHER_S = 0.005
+"""How far apart a stream of writes is handed over, in seconds.
+
+A commit for each turn of the loop would cost more than what is in it, and the loop
+most of all: it and the thread take turns."""
+
+STREAM = 8
+"""Orders of one hand-over that make a stream: who writes one thing after the other
+waits for nothing but the disk."""
+
 _PROBE_BYTES = 16 * 1024
 """Written and removed before a broken writer takes intents again: more than one
 page, so that a disk with no room is noticed."""
+
+_WRITES = frozenset({Kind.INTENT, Kind.REPORT})
 
 
 @define(eq=False)
@@ -104,6 +117,9 @@ class Writer:
         self._lost: list[str] = []
         self._inbox: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
         self._gathered: list[Order] = []
+        self._handed_over = float("-inf")
+        self._is_stream = False
+        self._is_due = False
         self._records = 0
         self._commits = 0
         self._largest_group = 0
@@ -133,20 +149,31 @@ class Writer:
         """
         if self._closed.done():
             raise JournalError(f"the journal is closed ({self.failure or 'in good order'})")
-        if not self._gathered:
-            self._loop.call_soon(self._hand_over)
+        is_first = not self._gathered
         self._gathered.append(order)
+        if self._is_due:
+            return
+        due = self._handed_over + GATHER_S
+        if self._is_stream and order.kind in _WRITES and due > self._loop.time():
+            if is_first:
+                self._loop.call_at(due, self._hand_over)
+        else:
+            self._is_due = True
+            self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
+        self._is_due = False
         if self._gathered:
+            self._handed_over = self._loop.time()
+            self._is_stream = len(self._gathered) >= STREAM
             orders, self._gathered = self._gathered, []
             self._inbox.put(orders)
 
-    async def ask(self, order: Order) -> Any:
-        """Hand an order over, wait for it and return its outcome."""
-        order.waiter = self._loop.create_future()
+    def ask(self, order: Order) -> asyncio.Future[Any]:
+        """Hand an order over, and return the future of its outcome."""
+        waiter = order.waiter = self._loop.create_future()
         self.send(order)
-        return await order.waiter
+        return waiter
 
     async def stop(self) -> None:
         """Write everything, close the database and end the thread.
@@ -245,10 +272,10 @@ class Writer:
         return orders, True
 
     def _carry_out(self, connection: sqlite3.Connection, orders: Sequence[Order]) -> None:
-        writes = [order for order in orders if order.kind in {Kind.INTENT, Kind.REPORT}]
+        writes = [order for order in orders if order.kind in _WRITES]
         for start in range(0, len(writes), GROUP_LIMIT):
             self._write(connection, writes[start : start + GROUP_LIMIT])
-        rest = [order for order in orders if order.kind in {Kind.READ, Kind.FLUSH}]
+        rest = [order for order in orders if order.kind not in _WRITES]
         for order in rest:
             try:
                 if order.kind is Kind.FLUSH:

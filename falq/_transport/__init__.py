@@ -1,1 +1,1 @@
-"""What carries calls: a boundary of three verbs, and aiohttp behind it."""
+"""What carries calls: a boundary of four verbs, and aiohttp behind it."""

@@ -1,13 +1,13 @@
 """Carry calls with aiohttp.
 
-Owns the choice of connections and the key's way onto the wire; `exchange` and
-`bodies` are its hands. aiohttp's exceptions end in this room: their repr carries
+Owns the choice of connections and the key's way onto the wire; `exchange`, `bodies`
+and `streaming` are its hands. aiohttp's exceptions end in this room: their repr carries
 the Authorization header, so they are neither raised on nor chained.
 
 Rules:
     1. No redirect is followed, no cookie kept, no netrc or proxy setting of the
        environment read.
-    2. A submit travels on a fresh connection or one that idled for less than
+    2. A submit, or a direct run, travels on a fresh connection or one that idled for less than
        two seconds: a server that closes an idle connection at that moment would
        otherwise turn a job that was never made into an unknown one.
     3. "Not sent" is what is certain: nothing was handed to a connection, or, in
@@ -32,12 +32,16 @@ from falq._core.messages import Call, CallLimits, CallTimeouts, Origin, Reply, V
 from falq._transport.base import root_of
 from falq._transport.bodies import FAILURES, map_failure, read_body
 from falq._transport.exchange import ExchangePool, is_supported
+from falq._transport.streaming import AioReplyStream
 from falq._version import __version__
 from falq.errors import ConnectError
 from falq.gateways import Gateway
 
 SUBMIT_KEEPALIVE_S = 2.0
 READ_KEEPALIVE_S = 30.0
+
+_COSTLY = frozenset({Verb.SUBMIT, Verb.RUN})
+"""Calls that make a bill: whether they were sent must be certain."""
 
 
 class AioTransport:
@@ -96,7 +100,7 @@ class AioTransport:
     def _limit_of(self, verb: Verb) -> aiohttp.ClientTimeout:
         # A submit's answer may take all of its time: giving up on one early would
         # make an unknown job of it.
-        read_s = None if verb is Verb.SUBMIT else self._timeouts.read_s
+        read_s = None if verb in _COSTLY else self._timeouts.read_s
         return aiohttp.ClientTimeout(
             total=self._timeouts.for_verb(verb),
             sock_connect=self._timeouts.connect_s,
@@ -136,35 +140,61 @@ class AioTransport:
         """Carry one call; see `Transport.send`."""
         if not self._pools:
             raise ConnectError("the transport is not open; open the session first")
-        is_submit = call.verb is Verb.SUBMIT
+        is_costly = call.verb in _COSTLY
         if self._exchanges and call.origin is Origin.QUEUE:
-            exchange = self._exchanges[is_submit]
+            exchange = self._exchanges[is_costly]
             reply = await exchange.send(call, total_s=self._timeouts.for_verb(call.verb))
         else:
-            reply = await self._request(self._pools[is_submit], call)
-        if reply.status_code >= 400:
-            return evolve(reply, body=self._without_key(reply.body))
-        return reply
+            limit = self._limits_of[call.verb]
+            if call.timeout_s is not None:
+                limit = aiohttp.ClientTimeout(
+                    total=call.timeout_s, sock_connect=self._timeouts.connect_s
+                )
+            response = await self._request(call, limit)
+            reply = await self._finish(call.verb, response)
+        return self._masked(reply)
 
-    async def _request(self, pool: aiohttp.ClientSession, call: Call) -> Reply:
-        headers = CIMultiDict(call.headers)
-        headers.extend(self._headers)
-        was_sent = SimpleNamespace(yes=call.verb is not Verb.SUBMIT)
+    def _masked(self, reply: Reply) -> Reply:
+        if reply.status_code < 400:
+            return reply
+        return evolve(reply, body=self._without_key(reply.body))
+
+    async def listen(self, call: Call, *, idle_s: float) -> AioReplyStream:
+        """Carry one call whose reply is read as it comes; see `Transport.listen`."""
+        if not self._pools:
+            raise ConnectError("the transport is not open; open the session first")
+        limit = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._timeouts.connect_s, sock_read=idle_s
+        )
+        response = await self._request(call, limit)
+
+        async def finish() -> Reply:
+            return self._masked(await self._finish(call.verb, response))
+
+        return AioReplyStream(response, finish)
+
+    async def _request(self, call: Call, limit: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        is_costly = call.verb in _COSTLY
+        headers = CIMultiDict(self._headers)
+        headers.update(call.headers)
+        # Last, so that nothing before it can put it elsewhere.
+        headers.update(self._gateway.auth_headers())
+        was_sent = SimpleNamespace(yes=not is_costly)
         failure: BaseException
         try:
-            response = await pool.request(
+            response = await self._pools[is_costly].request(
                 call.method,
                 URL(root_of(self._gateway, call.origin) + call.target, encoded=True),
                 data=call.body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=self._limits_of[call.verb],
+                timeout=limit,
                 trace_request_ctx=was_sent,
             )
         except FAILURES as error:
             failure = error
         else:
-            return await self._finish(call.verb, response)
+            return response
         raise map_failure(failure, was_sent=was_sent.yes)
 
     async def _finish(self, verb: Verb, response: aiohttp.ClientResponse) -> Reply:

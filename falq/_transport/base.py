@@ -1,12 +1,13 @@
 """The boundary between falq and whatever carries its calls.
 
-Owns the three verbs and their contract, and which address of its gateway a call
+Owns the four verbs and their contract, and which address of its gateway a call
 goes below. `aio` fills the verbs with aiohttp; `falq.testing` fills them with an
 emulator in memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from falq._core.messages import Call, Origin, Reply
@@ -45,6 +46,38 @@ def root_of(gateway: Gateway, origin: Origin) -> str:
     )
 
 
+class ReplyStream(Protocol):
+    """A reply whose body is read as it comes. Whoever has it closes it."""
+
+    @property
+    def status_code(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By case-insensitive name."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the next bytes, unpacked; empty at a good end.
+
+        A cancelled call loses none.
+
+        Raises:
+            TransportError: The connection broke, or was silent for too long.
+        """
+        ...
+
+    async def read_rest(self) -> Reply:
+        """Return what is left as a whole reply, bounded as one that `send` gives."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection; safe to call twice."""
+        ...
+
+
 class Transport(Protocol):
     """Carries calls to one gateway."""
 
@@ -62,6 +95,21 @@ class Transport(Protocol):
             UnsupportedError: The gateway does not reach the call's origin.
             TransportError: No head of a reply came. `request_sent` is False only
                 if it is certain that no byte of the request left.
+        """
+        ...
+
+    async def listen(self, call: Call, *, idle_s: float) -> ReplyStream:
+        """Carry one call and return its reply as soon as its head is there.
+
+        Never follows a redirect and never sends a call twice.
+
+        Args:
+            call: What to send.
+            idle_s: Seconds that may pass without a byte, before the head and after.
+
+        Raises:
+            UnsupportedError: The gateway does not reach the call's origin.
+            TransportError: No head of a reply came; see `send`.
         """
         ...
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from attrs import frozen
 
+from falq._journal.records import EndpointUsage
 from falq.errors import ArgumentError, ConfigError
 from falq.model import EndpointId
 from falq.platform import Price, estimate_cost
@@ -45,7 +46,7 @@ class Reserve:
 
 
 class Budget:
-    """The money of one batch, in US dollars.
+    """The money of one batch, in US dollars: `spent_usd`, of which `before_usd` by earlier runs.
 
     Args:
         limit_usd: Most that may be spent and reserved together; None for no limit.
@@ -63,6 +64,7 @@ class Budget:
         self.limit_usd = limit_usd
         self.prices = dict(prices)
         self.spent_usd = 0.0
+        self.before_usd = 0.0
         self.reserved_usd = 0.0
         self._held = 0
         self._most_units: dict[str, float] = {}
@@ -88,6 +90,25 @@ class Budget:
                 f"give the price of one job, such as --price {lacking[0]}=0.01",
                 setting="price",
             )
+
+    def add_before(self, usage: Iterable[EndpointUsage]) -> None:
+        """Count what earlier runs of the batch spent.
+
+        A job for which the server named no units counts as one unit: what was
+        spent is rather told too high than too low.
+
+        Args:
+            usage: What the journal's results were billed for.
+        """
+        for used in usage:
+            price = self.prices.get(used.endpoint)
+            if price is None:
+                continue
+            units = used.billable_units + used.unmeasured
+            if price.unit == PER_JOB:
+                units = used.results
+            self.before_usd += estimate_cost(price, units)
+        self.spent_usd += self.before_usd
 
     def expected_usd(self, endpoint: str, arguments: Mapping[str, Any]) -> float | None:
         """Return what a job is expected to cost; None if its price is unknown."""

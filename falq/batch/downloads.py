@@ -9,6 +9,7 @@ never decides how a file is fetched: `falq.media` does. The runner calls it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,12 +35,22 @@ class RowDownloads:
         downloader: Open; its folder is the one of the media.
         out: The output folder, by which files are named.
         journal: Where each file is noted; None if there is none.
+        with_hashes: Whether a file that is there counts only if its hash is right;
+            its size does otherwise.
     """
 
-    def __init__(self, downloader: Downloader, out: Path, *, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        downloader: Downloader,
+        out: Path,
+        *,
+        journal: Journal | None,
+        with_hashes: bool = False,
+    ) -> None:
         self._downloader = downloader
         self._out = out
         self._journal = journal
+        self._with_hashes = with_hashes
 
     async def fetch(
         self, outcome: RowOutcome, *, number: int | None, known: Sequence[FileRecord] = ()
@@ -66,12 +77,14 @@ class RowDownloads:
         files: list[SavedFile] = []
         for index, ref in enumerate(find_media(outcome.result)):
             before = saved.get(ref.json_path)
-            if before is not None and await asyncio.to_thread(self._is_there, before):
+            if before is not None and await self._is_there(before):
                 files.append(_as_saved(before))
                 continue
             file = await self._fetch_one(ref, values | {"index": index})
             files.append(file)
-            if self._journal is not None and number is not None:
+            # A file that was saved once keeps its note, so that it is looked for again.
+            is_news = file.error is None or before is None
+            if self._journal is not None and number is not None and is_news:
                 await self._journal.record_file(_as_record(file, ref, number))
         return tuple(files)
 
@@ -89,13 +102,38 @@ class RowDownloads:
             content_type=(file.content_type or "").partition(";")[0] or None,
         )
 
-    def _is_there(self, file: FileRecord) -> bool:
-        if file.name is None:
-            return False
-        try:
-            return (self._out / file.name).stat().st_size == file.size_bytes
-        except OSError:
-            return False
+    async def _is_there(self, file: FileRecord) -> bool:
+        trouble = await asyncio.to_thread(
+            trouble_with, file, self._out, with_hashes=self._with_hashes
+        )
+        return trouble is None
+
+
+def trouble_with(file: FileRecord, out: Path, *, with_hashes: bool) -> str | None:
+    """Return what is wrong with a saved file; None if nothing is. It blocks.
+
+    Args:
+        file: As the journal knows it.
+        out: The output folder.
+        with_hashes: Whether its bytes are read, and not only its size.
+    """
+    if file.name is None:
+        return "has no name in the journal"
+    path = out / file.name
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != file.size_bytes:
+            return f"has {size_bytes:,} bytes and not {file.size_bytes:,}"
+        if with_hashes and file.sha256 is not None:
+            with path.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            if found != file.sha256:
+                return "was changed: its SHA-256 is not the one that was noted"
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None
 
 
 def _as_saved(file: FileRecord) -> SavedFile:

@@ -2,7 +2,9 @@
 
 Owns the small web server: the page, its media and the events that tell a
 browser to look again. It listens on loopback, answers only below a path that
-holds a random token, and never changes anything. The command line calls it.
+holds a random token, and never changes anything. At the end each page that is
+open gets a last look, so that it shows what the terminal says. The command line
+calls it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from attrs import evolve
 
 from falq.batch.page import render_page
 from falq.batch.progress import BatchProgress
@@ -27,6 +30,9 @@ HOST = "127.0.0.1"
 
 BEAT_S = 1.0
 """Seconds between two looks at the progress."""
+
+LAST_LOOK_S = 3.0
+"""Seconds that the end waits for open pages to look once more."""
 
 _SHUTDOWN_S = 0.5
 _HEADERS = {
@@ -57,7 +63,7 @@ class LiveReport:
         port: int = 0,
         beat_s: float = BEAT_S,
     ) -> None:
-        self._source = source
+        self._source = evolve(source, is_running=True)
         self._out = out.resolve()
         self._progress = progress
         self._port = port
@@ -66,6 +72,9 @@ class LiveReport:
         self._runner: web.AppRunner | None = None
         self._drawing = asyncio.Lock()
         self._drawn: tuple[int, str] | None = None
+        self._is_over = asyncio.Event()
+        self._watching = 0
+        self._last_looks = asyncio.Semaphore(0)
 
     @property
     def url(self) -> str:
@@ -102,10 +111,18 @@ class LiveReport:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._runner is None:
+            return
+        # Who leaves at once waits for no page.
+        watching = self._watching if kind is None else 0
+        self._is_over.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_S):
+                for _ in range(watching):
+                    await self._last_looks.acquire()
+        await self._runner.cleanup()
 
-    async def _page(self, _: web.Request) -> web.Response:
+    async def _page(self, request: web.Request) -> web.Response:
         async with self._drawing:
             # Many tabs, one drawing: it takes seconds for thousands of rows.
             done = self._progress().done
@@ -113,7 +130,13 @@ class LiveReport:
                 page = await build_page(self._source)
                 html = await asyncio.to_thread(render_page, page, events="events")
                 self._drawn = done, html
-        return web.Response(text=self._drawn[1], content_type="text/html", headers=_HEADERS)
+        response = web.Response(text=self._drawn[1], content_type="text/html", headers=_HEADERS)
+        if self._is_over.is_set():
+            # To the last byte: the server goes when every page has it.
+            await response.prepare(request)
+            await response.write_eof()
+            self._last_looks.release()
+        return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -121,15 +144,27 @@ class LiveReport:
         )
         await response.prepare(request)
         told = ""
-        with contextlib.suppress(ConnectionError):
-            while True:
-                now = self._progress()
-                news = json.dumps(_facts(now))
-                if news != told:
-                    told = news
-                    await response.write(f"event: progress\ndata: {news}\n\n".encode())
-                await asyncio.sleep(self._beat_s)
+        self._watching += 1
+        try:
+            while not self._is_over.is_set():
+                told = await self._tell(response, "progress", told)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_over.wait(), self._beat_s)
+            await self._tell(response, "end", "")
+        except ConnectionError:
+            if self._is_over.is_set():
+                # A page that was closed looks no more.
+                self._last_looks.release()
+        finally:
+            self._watching -= 1
         return response
+
+    async def _tell(self, response: web.StreamResponse, name: str, told: str) -> str:
+        """Send where the batch stands if that is news, and return what was told last."""
+        news = json.dumps(_facts(self._progress()))
+        if news != told:
+            await response.write(f"event: {name}\ndata: {news}\n\n".encode())
+        return news
 
     async def _media(self, request: web.Request) -> web.StreamResponse:
         root = self._out / "media"
@@ -137,15 +172,12 @@ class LiveReport:
         if not path.is_relative_to(root) or not await asyncio.to_thread(path.is_file):
             raise web.HTTPNotFound(headers=_HEADERS)
         # A model's file may be a page or a drawing with scripts of its own.
-        return web.FileResponse(path, headers={**_HEADERS, "Content-Security-Policy": "sandbox"})
+        # What was seen once stays in the page when the server has gone.
+        own = {"Content-Security-Policy": "sandbox", "Cache-Control": "private, max-age=3600"}
+        return web.FileResponse(path, headers=_HEADERS | own)
 
 
-def _facts(now: BatchProgress) -> dict[str, int | bool]:
-    return {
-        "done": now.done,
-        "total": now.total,
-        "running": now.running,
-        "queued": now.queued,
-        "failed": now.failed,
-        "is_stopping": now.is_stopping,
-    }
+def _facts(now: BatchProgress) -> dict[str, int | str]:
+    # The words are those of the terminal; of the counts the page needs one, to see
+    # whether it has to look again.
+    return {"done": now.done, "text": str(now)}

@@ -9,13 +9,13 @@ never matters, so a prompt that begins with `@` stays a prompt.
 
 A relative path starts at the manifest's folder. Rows and journals hold the
 reference and a hash; the data exist only while the row is sent. It never
-uploads and never follows a URL. The manifest checks; whoever sends resolves,
-in a worker thread.
+uploads, because a row is known by the hash of what is sent, before it is sent,
+and never follows a URL. The manifest checks; whoever sends resolves, in a worker
+thread.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import stat
@@ -27,6 +27,8 @@ from attrs import frozen
 
 from falq.batch.problems import BadFieldError
 from falq.errors import ArgumentError
+from falq.media.encode import encode
+from falq.media.types import type_by_name
 from falq.text import printable
 
 FILE_MARK = "@"
@@ -35,37 +37,6 @@ FILE_LIMIT_BYTES = 8 * 1024 * 1024
 
 _MOST_KNOWN = 10_000
 _CHUNK_BYTES = 1024 * 1024
-
-# The tables of the operating system differ from machine to machine.
-_MEDIA_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".avif": "image/avif",
-    ".bmp": "image/bmp",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".svg": "image/svg+xml",
-    ".heic": "image/heic",
-    ".mp4": "video/mp4",
-    ".webm": "video/webm",
-    ".mov": "video/quicktime",
-    ".mkv": "video/x-matroska",
-    ".wav": "audio/wav",
-    ".mp3": "audio/mpeg",
-    ".m4a": "audio/mp4",
-    ".ogg": "audio/ogg",
-    ".opus": "audio/ogg",
-    ".flac": "audio/flac",
-    ".glb": "model/gltf-binary",
-    ".obj": "model/obj",
-    ".zip": "application/zip",
-    ".pdf": "application/pdf",
-    ".json": "application/json",
-    ".txt": "text/plain",
-}
 
 
 @frozen(kw_only=True)
@@ -149,7 +120,8 @@ class FileShelf:
             raise BadFieldError(
                 argument,
                 f"names {shown}, which has {facts.st_size} bytes; {self._limit_bytes} is the "
-                "most that is sent inside a request, so give a URL instead",
+                "most that is sent inside a request, so upload it first ('falq upload') and give "
+                "the URL",
             )
         return location, facts
 
@@ -168,7 +140,7 @@ class FileShelf:
         return LocalFile(
             argument=argument,
             location=str(location),
-            media_type=_MEDIA_TYPES.get(location.suffix.lower(), "application/octet-stream"),
+            media_type=type_by_name(location),
             size_bytes=facts.st_size,
             sha256=known.sha256,
         )
@@ -213,7 +185,7 @@ def _data_url(file: LocalFile, name: str) -> str:
         raise _refusal(file.argument, name, f"cannot be read: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise _refusal(file.argument, name, "has changed since the batch was planned")
-    return f"data:{file.media_type};base64,{base64.b64encode(data).decode()}"
+    return encode(data, file.media_type)
 
 
 def _refusal(argument: str, name: str, reason: str) -> ArgumentError:

@@ -258,7 +258,7 @@ def _parsed_endpoint(text: str) -> str:
     try:
         return EndpointId.parse(text).full
     except ArgumentError as error:
-        raise BadFieldError("endpoint", f"is none: {error}") from None
+        raise BadFieldError("endpoint", f"cannot be used: {error}") from None
 
 
 def _canonical(arguments: Mapping[str, Any]) -> bytes:

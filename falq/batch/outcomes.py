@@ -93,6 +93,8 @@ class RowOutcome:
         timings: `sent_at`, `accepted_at`, `completed_at` and `ended_at` in ISO
             8601, `inference_s` and `total_s` in seconds; only what is known.
         duplicate_of: Id of the row whose outcome this is too.
+        is_unsent: Whether its submit never reached the server. Such a row counts as
+            left: it has no line, and the next run takes it up.
     """
 
     seq: int
@@ -106,6 +108,7 @@ class RowOutcome:
     cost_usd: float | None = None
     timings: Mapping[str, Any] = field(factory=dict, repr=False)
     duplicate_of: str | None = None
+    is_unsent: bool = False
 
     @property
     def is_success(self) -> bool:

@@ -7,6 +7,7 @@
 // decides. A page that stands alone has no events and never asks anything.
 
 const LOOK_AGAIN_MS = 2000;
+const THE_END = "end";
 
 function startLive({ onItems }) {
   const events = document.documentElement.dataset.events;
@@ -15,6 +16,7 @@ function startLive({ onItems }) {
   let shown = 0;
   let told = 0;
   let isLooking = false;
+  let lookAgain = () => {};
 
   async function look() {
     if (isLooking) return;
@@ -25,12 +27,14 @@ function startLive({ onItems }) {
         const answer = await fetch(location.pathname, { cache: "no-store" });
         if (!answer.ok) return;
         const newer = new DOMParser().parseFromString(await answer.text(), "text/html");
-        for (const part of [".summary"]) {
-          document.querySelector(part).replaceWith(document.adoptNode(newer.querySelector(part)));
-        }
+        document.querySelector(".summary").replaceWith(document.adoptNode(newer.querySelector(".summary")));
         onItems(JSON.parse(newer.getElementById("falq-data").textContent));
         shown = wanted;
-        await new Promise((resume) => setTimeout(resume, LOOK_AGAIN_MS));
+        if (wanted === THE_END) return;
+        await new Promise((resume) => {
+          lookAgain = resume;
+          setTimeout(resume, LOOK_AGAIN_MS);
+        });
       }
     } catch {
       // The server has gone: what is shown stays.
@@ -42,10 +46,15 @@ function startLive({ onItems }) {
   const source = new EventSource(events);
   source.addEventListener("progress", (event) => {
     const now = JSON.parse(event.data);
-    const share = `${formatCount(now.done)} of ${formatCount(now.total)} rows`;
-    const rest = `${formatCount(now.running)} running, ${formatCount(now.queued)} queued, ${formatCount(now.failed)} failed`;
-    line.textContent = `${share}: ${rest}${now.is_stopping ? ", stopping" : ""}`;
+    line.textContent = now.text;
     told = now.done;
+    look();
+  });
+  source.addEventListener("end", (event) => {
+    source.close();
+    line.textContent = `The batch has ended: ${JSON.parse(event.data).text}. report.html in the output folder says what to do next.`;
+    told = THE_END;
+    lookAgain();
     look();
   });
   source.addEventListener("error", () => {

@@ -1,7 +1,8 @@
-"""Ask the Platform API what endpoints cost.
+"""Find out what endpoints cost, and what a batch has spent before.
 
-Owns when it may be asked at all, and the one connection that this takes. It
-keeps no prices and no budget. The runner and `falq batch --dry-run` call it.
+Owns when the Platform API may be asked at all, the one connection that this
+takes, and what is known from the journal instead. It decides nothing about
+money: the budget does. The runner and `falq batch --dry-run` call it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import ssl
 from collections.abc import Iterable
 
 from falq._core.messages import CallLimits, CallTimeouts
+from falq._journal.base import Journal
 from falq._transport.aio import AioTransport
+from falq.batch.budget import Budget
+from falq.batch.reading import load_limit_used, load_prices_used
+from falq.errors import FalqError
 from falq.gateways import PLATFORM, Gateway
 from falq.model import EndpointId
 from falq.platform import Price, load_prices
@@ -47,3 +52,55 @@ async def load_known_prices(
         return await load_prices(transport.send, wanted)
     finally:
         await transport.aclose()
+
+
+async def prepare_budget(
+    budget: Budget,
+    gateway: Gateway,
+    endpoints: Iterable[str],
+    *,
+    journal: Journal | None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> None:
+    """Give a budget its prices, the limit of the runs before, and what they spent.
+
+    Prices that it has already come before those that the journal's runs had, and
+    these before what the Platform API tells. A limit holds for the batch and not
+    for one start of it: without one of its own, the budget takes the last one.
+
+    Args:
+        budget: To be filled.
+        gateway: With its key.
+        endpoints: Full ids of those that will run.
+        journal: The batch's, if it has one.
+        ssl_context: Whom to trust.
+
+    Raises:
+        ConfigError: There is a limit, and a price is unknown.
+        FalqError: There is a limit, and prices could not be asked for.
+        JournalError: The journal cannot be read.
+    """
+    wanted = set(endpoints)
+    if journal is not None:
+        budget.prices = await load_prices_used(journal) | budget.prices
+        if budget.limit_usd is None:
+            budget.limit_usd = await load_limit_used(journal)
+        if not wanted and budget.limit_usd is not None:
+            wanted = await _endpoints_of(journal)
+    try:
+        lacking = wanted - budget.prices.keys()
+        budget.prices |= await load_known_prices(gateway, lacking, ssl_context=ssl_context)
+    except FalqError:
+        # Without a limit a price only decorates; with one it cannot be done without.
+        if budget.limit_usd is not None:
+            raise
+    budget.check_prices(wanted)
+    if journal is not None and budget.prices:
+        budget.add_before((await journal.load_totals()).usage)
+
+
+async def _endpoints_of(journal: Journal) -> set[str]:
+    endpoints: set[str] = set()
+    async for page in journal.load_jobs():
+        endpoints.update(record.endpoint for record in page)
+    return endpoints

@@ -1,8 +1,16 @@
 """Where a batch stands, as counts that a display, a notebook or a log can show.
 
-Owns the counts of one invocation and what follows of them: the pace and the
+Owns the counts, the words for them, and what follows of them: the pace and the
 time that is left. It reads no clock: loop instants are handed in. The runner
-counts; the command line and notebooks read.
+counts; the command line, the live page and notebooks read, and all say the same.
+
+Every row is in exactly one of five places:
+
+    waiting   here: not at the server, as far as is known
+    queued    in the server's queue
+    running   at the server
+    saving    its job has ended; its files and its line are being written
+    done      it has ended, with a result or failed
 """
 
 from __future__ import annotations
@@ -25,21 +33,23 @@ class BatchProgress:
     """Where a batch stands in one moment.
 
     Attributes:
-        total: Rows of the batch, those of earlier invocations among them.
-        before: Rows that had ended before this invocation.
-        succeeded: Rows that ended with a result, in this invocation.
-        failed: Rows that ended in any other way, in this invocation.
-        running: Jobs that the server says it runs.
-        queued: Jobs that were started here and do not run yet.
-        files: Media files fetched.
+        total: Rows of the batch, those of earlier runs among them.
+        before: Rows that had ended before this run.
+        succeeded: Rows that ended with a result.
+        failed: Rows that ended in any other way.
+        waiting: Rows that wait here for their turn, or for the answer to their submit.
+        queued: Rows whose job is in the server's queue.
+        running: Rows whose job the server says it runs.
+        saving: Rows whose job has ended, and whose files and line are being written.
+        files: Media files fetched, in this run.
         file_bytes: Their size.
-        failed_files: Media files that could not be fetched.
-        spent_usd: What was spent, in US dollars, where prices are known.
+        failed_files: Media files that could not be fetched, in this run.
+        spent_usd: What the batch has spent, in US dollars, where prices are known.
         reserved_usd: What is held back for jobs on the way.
         limit_usd: The budget, if there is one.
         jobs_per_s: Rows that end per second, lately.
         left_s: Seconds until the end at that pace; None if nothing has ended.
-        elapsed_s: Seconds since it began.
+        elapsed_s: Seconds since this run began.
         last_files: Names of the newest files.
         is_stopping: Whether no more rows are started.
     """
@@ -48,8 +58,10 @@ class BatchProgress:
     before: int
     succeeded: int
     failed: int
-    running: int
+    waiting: int
     queued: int
+    running: int
+    saving: int
     files: int
     file_bytes: int
     failed_files: int
@@ -64,47 +76,77 @@ class BatchProgress:
 
     @property
     def done(self) -> int:
-        """Rows that have ended, in this invocation or before."""
-        return self.before + self.succeeded + self.failed
+        """Rows that have ended, in this run or before."""
+        return self.succeeded + self.failed
+
+    def counts(self) -> list[tuple[str, int]]:
+        """Return the places where rows are and how many are there, as words to show."""
+        return [
+            ("waiting here", self.waiting),
+            ("queued at fal", self.queued),
+            ("running", self.running),
+            ("saving", self.saving),
+            ("failed", self.failed),
+        ]
+
+    def __str__(self) -> str:
+        parts = [f"{count:,} {name}" for name, count in self.counts() if count]
+        if self.done > self.before:
+            parts.append(f"{self.jobs_per_s:.1f} jobs/s")
+        if self.is_stopping:
+            parts.append("stopping")
+        return ", ".join([f"{self.done:,} of {self.total:,} rows done", *parts])
 
     def _repr_html_(self) -> str:
         share = self.done / self.total if self.total else 1.0
-        facts = (
-            f"{self.done:,} of {self.total:,} rows · {self.running:,} running · "
-            f"{self.queued:,} queued · {self.failed:,} failed · {self.jobs_per_s:.1f} jobs/s"
-        )
         return (
             f'<div><progress max="1" value="{share:.4f}" style="width:24em"></progress>'
-            f"<div>{escape(facts)}</div></div>"
+            f"<div>{escape(str(self))}</div></div>"
         )
 
 
 class ProgressCounter:
-    """Counts what happens in one invocation.
+    """Counts what happens in one run.
 
     Args:
         now: Loop instant of the beginning.
+
+    Attributes:
+        total: Rows of the batch.
+        before: Rows that had ended before.
+        failed_before: Those of them that failed.
+        saving: Rows whose job has ended and that have no line yet.
+        statuses: Rows that ended in this run, by how.
+        files: Media files fetched.
+        file_bytes: Their size.
+        failed_files: Media files that could not be fetched.
     """
 
     def __init__(self, now: float) -> None:
         self._started = now
         self._ended_at: deque[float] = deque([now], maxlen=_PACE_WINDOW)
+        self._queued: set[int] = set()
         self._running: set[int] = set()
         self._last_files: deque[str] = deque(maxlen=_LAST_FILES)
         self.statuses: Counter[str] = Counter()
         self.total = 0
         self.before = 0
-        self.in_flight = 0
+        self.failed_before = 0
+        self.saving = 0
         self.files = 0
         self.file_bytes = 0
         self.failed_files = 0
 
     def hear(self, event: events.Event) -> None:
         """Take in what a session tells: see `falq.events`."""
-        if isinstance(event, events.StatusChanged):
+        if isinstance(event, events.Accepted):
+            self._queued.add(event.job_id)
+        elif isinstance(event, events.StatusChanged):
             if isinstance(event.status, InProgress):
+                self._queued.discard(event.job_id)
                 self._running.add(event.job_id)
         elif isinstance(event, events.Settled):
+            self._queued.discard(event.job_id)
             self._running.discard(event.job_id)
 
     def count(self, outcome: RowOutcome, now: float) -> None:
@@ -123,12 +165,12 @@ class ProgressCounter:
 
     @property
     def succeeded(self) -> int:
-        """Rows that ended with a result."""
+        """Rows that ended with a result, in this run."""
         return self.statuses["succeeded"]
 
     @property
     def ended(self) -> int:
-        """Rows that ended."""
+        """Rows that ended, in this run."""
         return self.statuses.total()
 
     def snapshot(
@@ -151,14 +193,17 @@ class ProgressCounter:
         """
         pace = self._jobs_per_s(now)
         left = max(0, self.total - self.before - self.ended)
-        running = min(len(self._running), self.in_flight)
+        queued, running = len(self._queued), len(self._running)
+        failed_now = self.ended - self.succeeded
         return BatchProgress(
             total=self.total,
             before=self.before,
-            succeeded=self.succeeded,
-            failed=self.ended - self.succeeded,
+            succeeded=self.before - self.failed_before + self.succeeded,
+            failed=self.failed_before + failed_now,
+            waiting=max(0, left - queued - running - self.saving),
+            queued=queued,
             running=running,
-            queued=self.in_flight - running,
+            saving=self.saving,
             files=self.files,
             file_bytes=self.file_bytes,
             failed_files=self.failed_files,

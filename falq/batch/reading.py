@@ -8,6 +8,7 @@ and the report call it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from typing import Any
 
 from attrs import evolve
 
@@ -108,9 +109,9 @@ async def load_outcomes(
 async def load_prices_used(journal: Journal) -> dict[str, Price]:
     """Return the prices that the batch's runs were started with, the newest over the older."""
     prices: dict[str, Price] = {}
-    for run in await journal.load_runs():
-        known = run.settings.get("prices")
-        if run.settings.get("kind") == BATCH_KIND and isinstance(known, Mapping):
+    for settings in await _load_settings(journal):
+        known = settings.get("prices")
+        if isinstance(known, Mapping):
             for endpoint, price in known.items():
                 prices[endpoint] = Price(float(price["unit_price"]), str(price["unit"]))
     return prices
@@ -118,6 +119,26 @@ async def load_prices_used(journal: Journal) -> dict[str, Price]:
 
 async def load_limit_used(journal: Journal) -> float | None:
     """Return the budget that the batch's newest run had, in US dollars, if it had one."""
-    runs = [run.settings for run in await journal.load_runs()]
-    limits = [settings.get("budget_usd") for settings in runs if settings.get("kind") == BATCH_KIND]
-    return limits[-1] if limits else None
+    limit: float | None = _newest(await _load_settings(journal), "budget_usd")
+    return limit
+
+
+async def load_template_used(journal: Journal) -> str | None:
+    """Return how the batch's newest run called its media, if that was told."""
+    template: str | None = _newest(await _load_settings(journal), "name_template")
+    return template
+
+
+async def has_run(journal: Journal) -> bool:
+    """Return whether the batch was run before."""
+    return bool(await _load_settings(journal))
+
+
+async def _load_settings(journal: Journal) -> list[Mapping[str, Any]]:
+    """Return the settings of every run of the batch, the oldest first."""
+    settings = [run.settings for run in await journal.load_runs()]
+    return [facts for facts in settings if facts.get("kind") == BATCH_KIND]
+
+
+def _newest(settings: list[Mapping[str, Any]], name: str) -> Any:
+    return settings[-1].get(name) if settings else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ _PROMPT_NAMES = ("prompt", "text", "gen_text", "input", "caption")
 _FAMILIES: Mapping[str, MediaKind] = {"image": "image", "video": "video", "audio": "audio"}
 _S = RecordState
 _IN_TROUBLE = frozenset({_S.FAILED, _S.REFUSED, _S.GONE, _S.UNKNOWN, _S.CANCELLED})
+_CAN_BE_RETRIED = frozenset({"failed", "timed_out", "cancelled"})
 _STARTED = _IN_TROUBLE | {_S.FETCHED, _S.DELIVERED}
 
 
@@ -51,11 +52,17 @@ class ReportSource:
         journal: Open.
         path: Where the journal is, for commands; None names none.
         has_inputs: Whether the page holds the arguments of rows.
+        is_running: Whether the batch runs: nothing that the page says then is to be
+            done before its end, and what is left is told by its progress.
+        in_flight: Returns the ids of rows that have not ended, whatever the journal
+            has of them; they are not shown.
     """
 
     journal: Journal
     path: Path | None = None
     has_inputs: bool = True
+    is_running: bool = False
+    in_flight: Callable[[], Container[str]] = tuple
 
 
 async def build_page(source: ReportSource) -> Page:
@@ -70,6 +77,8 @@ async def build_page(source: ReportSource) -> Page:
     started = sum(counts.get(state, 0) for state in _STARTED)
     items: list[PageItem] = []
     async for record in _chosen(journal, is_cut=started > MOST_ITEMS):
+        if record.key in source.in_flight():
+            continue
         outcome = await load_outcome(journal, record, budget)
         items.append(_item(record, outcome, source))
         if len(items) == MOST_ITEMS:
@@ -82,8 +91,8 @@ async def build_page(source: ReportSource) -> Page:
         title="falq batch",
         subtitle=subtitle,
         items=_relative(items),
-        facts=_facts(items, counts),
-        next_steps=_next_steps(counts, source.path),
+        facts=_facts(items, counts, is_running=source.is_running),
+        next_steps=() if source.is_running else _next_steps(items, counts, source.path),
     )
 
 
@@ -144,7 +153,7 @@ def _item(record: JobRecord, outcome: RowOutcome, source: ReportSource) -> PageI
         item,
         error=str(error.get("message", "")),
         error_type=str(error.get("error_type") or error.get("kind") or outcome.status),
-        how_to_retry=_how_to_retry(record, source.path),
+        how_to_retry=_how_to_retry(record, source),
     )
 
 
@@ -233,15 +242,16 @@ def _subtitle(runs: Iterable[Any]) -> str:
     return f"Started {started:%Y-%m-%d %H:%M} UTC, run {times}."
 
 
-def _facts(items: list[PageItem], counts: Mapping[RecordState, int]) -> list[tuple[str, str]]:
+def _facts(
+    items: list[PageItem], counts: Mapping[RecordState, int], *, is_running: bool
+) -> list[tuple[str, str]]:
     rows = sum(counts.values())
     left = rows - sum(counts.get(state, 0) for state in _STARTED)
     costs = [item.cost_usd for item in items if item.cost_usd is not None]
-    facts = [
-        ("Rows", f"{rows:,}"),
-        ("Left", f"{left:,}"),
-        ("Files", f"{sum(len(item.media) for item in items):,}"),
-    ]
+    facts = [("Rows", f"{rows:,}")]
+    if not is_running:
+        facts.append(("Left", f"{left:,}"))
+    facts.append(("Files", f"{sum(len(item.media) for item in items):,}"))
     if costs:
         facts.append(("Spent", f"${sum(costs):,.4f}"))
     spans = sorted(
@@ -258,7 +268,9 @@ def _command(verb: str, path: Path | None) -> str:
     return f"falq {verb} {'JOURNAL' if path is None else shlex.quote(str(path))}"
 
 
-def _next_steps(counts: Mapping[RecordState, int], path: Path | None) -> list[str]:
+def _next_steps(
+    items: list[PageItem], counts: Mapping[RecordState, int], path: Path | None
+) -> list[str]:
     steps: list[str] = []
     left = sum(count for state, count in counts.items() if state not in _STARTED)
     if left:
@@ -269,17 +281,19 @@ def _next_steps(counts: Mapping[RecordState, int], path: Path | None) -> list[st
             f"`{_command('resume', path)}`; to send them again at the risk of paying twice, add "
             "`--on-unknown resubmit`"
         )
-    if any(counts.get(state) for state in (_S.FAILED, _S.REFUSED, _S.GONE)):
+    # Of the items and not of the counts: a row that equals an earlier one is kept as
+    # cancelled, and has failed only if that one has.
+    if any(item.status in _CAN_BE_RETRIED for item in items):
         steps.append(f"Run the failed rows again: `{_command('retry', path)}`")
     return steps
 
 
-def _how_to_retry(record: JobRecord, path: Path | None) -> str:
-    status = status_of_record(record)
-    if status == "unknown":
-        return f"It is looked for again by `{_command('resume', path)}`."
+def _how_to_retry(record: JobRecord, source: ReportSource) -> str:
+    path, when = source.path, "When the batch has ended: " if source.is_running else ""
+    if status_of_record(record) == "unknown":
+        return f"{when}It is looked for again by `{_command('resume', path)}`."
     if original_of(record) is not None:
         return "It equals an earlier row and shares its end."
     if (record.error or {}).get("status_code") == 422:
         return "The input was refused: correct the row and give it a new id."
-    return f"`{_command('retry', path)}`"
+    return f"{when}`{_command('retry', path)}`"

@@ -9,12 +9,13 @@ and its line are on the disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
+from falq._core.refusal import is_account_wide
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
 from falq._journal.states import RecordState
@@ -28,10 +29,40 @@ from falq.batch.outcomes import (
     outcome_of_record,
     status_of_error,
 )
+from falq.batch.progress import ProgressCounter
 from falq.batch.reading import SETTLED, as_duplicate, load_outcome
 from falq.batch.work import Work
-from falq.errors import AuthenticationError, FalqError, JournalError, SessionClosedError
+from falq.errors import FalqError, JournalError, SessionClosedError
 from falq.session import Session
+
+
+@frozen(kw_only=True)
+class TimeLimits:
+    """How long the jobs of a batch may take, in seconds.
+
+    Attributes:
+        timeout_s: For a job whose row has no `client_timeout` of its own.
+        settle_s: For the search for a submit whose answer was lost.
+    """
+
+    timeout_s: float | None
+    settle_s: float
+
+    def of_fresh(self, work: Work) -> float | None:
+        """Return the limit of a row that is submitted, from its submit on."""
+        own = work.options.get("client_timeout")
+        return self.timeout_s if own is None else float(own)
+
+    def of_resumed(self, work: Work) -> float | None:
+        """Return the limit of a job that an earlier run left, from when it is taken up.
+
+        The time that a lost submit may be looked for comes on top: to give it up
+        sooner would end no job, and lose the trace of one.
+        """
+        limit_s = self.of_fresh(work)
+        if limit_s is None:
+            return None
+        return limit_s + self.settle_s if work.is_lost else limit_s
 
 
 class RowRunner:
@@ -45,7 +76,8 @@ class RowRunner:
         budget: The money.
         max_jobs: Jobs in the session at once.
         per_endpoint: The same for single endpoints.
-        has_timeout: Whether the session gives jobs a time limit.
+        limits: How long a job may take, and be looked for.
+        counter: Hears that a row's job has ended.
         on_over_budget: Called when a reserve would pass the limit.
     """
 
@@ -59,7 +91,8 @@ class RowRunner:
         budget: Budget,
         max_jobs: int,
         per_endpoint: Mapping[str, int],
-        has_timeout: bool,
+        limits: TimeLimits,
+        counter: ProgressCounter,
         on_over_budget: Callable[[], None],
     ) -> None:
         self._session = session
@@ -71,7 +104,8 @@ class RowRunner:
         # session's line.
         self._gate = asyncio.Semaphore(max_jobs)
         self._gates = {name: asyncio.Semaphore(limit) for name, limit in per_endpoint.items()}
-        self._has_timeout = has_timeout
+        self._limits = limits
+        self._counter = counter
         self._on_over_budget = on_over_budget
         self._in_flight: dict[str, asyncio.Event] = {}
         self._money = asyncio.Event()
@@ -99,7 +133,8 @@ class RowRunner:
         """Run one row; return None if it was left for another time.
 
         Raises:
-            AuthenticationError: The key is refused, so that every row would be.
+            AuthenticationError: The key is refused or the account is locked, so that
+                every row would be refused.
             JournalError: The journal cannot be written.
             OSError: The output folder cannot be written.
         """
@@ -108,11 +143,22 @@ class RowRunner:
         outcome, record = await self._settle(work)
         if outcome is None:
             return None
+        with self._saving():
+            return await self._save(outcome, record)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        self._counter.saving += 1
+        try:
+            yield
+        finally:
+            self._counter.saving -= 1
+
+    async def _save(self, outcome: RowOutcome, record: JobRecord | None) -> RowOutcome:
         if outcome.is_success and self._downloads is not None:
             outcome = await self._fetch_files(outcome, record)
         if record is not None and record.state is RecordState.PLANNED:
-            # It was not sent, and a later run takes it up again: it has no line yet.
-            return outcome
+            return evolve(outcome, is_unsent=True)
         await self._write(outcome)
         if record is not None and outcome.is_success and not outcome.lacks_files:
             await self._journal_or_raise().record_delivered(record.number)
@@ -163,9 +209,8 @@ class RowRunner:
         error: FalqError | None = None
         is_settled = False
         try:
-            result, error = await self._submit(work)
-            record = None
-            if self._journal is not None:
+            result, error, record = await self._submit(work)
+            if record is None and self._journal is not None:
                 record = await self._journal.load_job(key=work.id)
             units = None if record is None else record.billable_units
             is_billed = error is None or error.possibly_billed
@@ -197,12 +242,15 @@ class RowRunner:
         """
         if not work.is_fresh:
             return True
-        return not (work.files or self._has_timeout or "client_timeout" in work.options)
+        return not work.files and self._limits.of_fresh(work) is None
 
-    async def _submit(self, work: Work) -> tuple[Any, FalqError | None]:
+    async def _submit(self, work: Work) -> tuple[Any, FalqError | None, JobRecord | None]:
+        """Return result or error, and the journal's record if that need not be read."""
         try:
             if work.record is not None and self._is_resumable(work):
-                return await self._session.resume(work.record).result(), None
+                limit_s = None if work.is_fresh else self._limits.of_resumed(work)
+                handle = self._session.resume(work.record, client_timeout=limit_s)
+                return await handle.result(), None, handle.journal_record
             arguments = await work.load_arguments()
             keywords = work.submit_keywords()
             if self._journal is not None:
@@ -210,11 +258,13 @@ class RowRunner:
             handle = await self._session.submit(
                 work.endpoint, arguments, on_cancel="detach", **keywords
             )
-            return await handle.result(), None
-        except (JournalError, SessionClosedError, AuthenticationError):
+            return await handle.result(), None, handle.journal_record
+        except (JournalError, SessionClosedError):
             raise
         except FalqError as error:
-            return None, error
+            if is_account_wide(error):
+                raise
+            return None, error, None
 
     async def _load(self, number: int) -> tuple[RowOutcome | None, JobRecord | None]:
         journal = self._journal_or_raise()
@@ -254,7 +304,7 @@ class RowRunner:
         await journal.record_ended(
             work.record.number,
             RecordState.CANCELLED,
-            {"kind": DUPLICATE_KIND, "duplicate_of": original_id},
+            {"kind": DUPLICATE_KIND, "duplicate_of": original_id, "status": outcome.status},
         )
         return outcome
 

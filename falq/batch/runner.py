@@ -2,8 +2,8 @@
 
 Owns the one task that takes up rows, how many are on the way, and the end of a
 batch. `planning` puts rows into the journal, `work` says which is next, `row`
-tells what happens to one, `lines` and `downloads` write what is left behind.
-Programs and the command line call it.
+tells what happens to one, `folder` holds what is left behind. Programs and the
+command line call it.
 
 Rules:
     1. Nothing is sent before the whole manifest was checked and planned.
@@ -17,49 +17,36 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from falq._journal.base import Journal
 from falq._journal.sqlite import SqliteJournal
-from falq._journal.states import RecordState
 from falq.batch.budget import Budget
-from falq.batch.downloads import MEDIA_FOLDER, NAME_TEMPLATE, RowDownloads
 from falq.batch.entries import ManifestReport
-from falq.batch.lines import ResultLines, write_line
+from falq.batch.folder import JOURNAL_NAME, OutFolder, is_on_loopback
 from falq.batch.manifest import Manifest, OnBadRow
-from falq.batch.outcomes import RowOutcome, status_of_record
+from falq.batch.outcomes import RowOutcome
 from falq.batch.planning import BATCH_KIND, is_planned_whole, plan_manifest
-from falq.batch.pricing import load_known_prices
+from falq.batch.pricing import prepare_budget
 from falq.batch.progress import BatchProgress, ProgressCounter
-from falq.batch.reading import (
-    SETTLED,
-    cost_of_record,
-    load_limit_used,
-    load_outcomes,
-    load_prices_used,
-    original_of,
-)
-from falq.batch.row import RowRunner
-from falq.batch.summary import BatchSummary
+from falq.batch.reading import SETTLED, has_run, load_template_used
+from falq.batch.row import RowRunner, TimeLimits
+from falq.batch.summary import BatchSummary, RunFigures
+from falq.batch.tally import RowTally, count_failed, count_rows
 from falq.batch.work import Work, work_of_journal, work_of_manifest
-from falq.config import build_config
+from falq.config import DEFAULT_SETTLE_S, build_config
 from falq.errors import ArgumentError, AuthenticationError, ConfigError, FalqError, JournalError
-from falq.gateways import Gateway, is_loopback
-from falq.media import Downloader, NameTemplate
+from falq.gateways import Gateway
+from falq.media import NameTemplate
 from falq.model import EndpointId
 from falq.platform import Price
 from falq.session import Session
 
 OnUnknown: TypeAlias = Literal["hold", "resubmit"]
 OnProgress: TypeAlias = Callable[[BatchProgress], None]
-
-RESULTS_NAME = "results.jsonl"
-BAD_ROWS_NAME = "bad-rows.jsonl"
-JOURNAL_NAME = "journal.sqlite"
 
 _EXTRA_PLACES = 64
 """Rows beyond twice `max_jobs` that may be fetching files or waiting for the reader.
@@ -87,7 +74,8 @@ class Batch:
         max_jobs: Jobs on the way at once; as for `Session`.
         per_endpoint: The same for single endpoints.
         timeout: Seconds after which a job is given up and cancelled, from when
-            it is its turn.
+            it is its turn; for one that an earlier run left, from when this one
+            takes it up.
         budget_usd: Most that is spent, in US dollars, the rows of earlier
             invocations included. None takes the limit that the journal's batch
             had before, if it had one.
@@ -100,7 +88,8 @@ class Batch:
             for good.
         download: Whether media are fetched to `OUT/media`.
         name_template: How media are called below `OUT/media`, such as
-            `{id}-{index}.{ext}`, which is the default; see `falq.media.naming`.
+            `{id}-{index}.{ext}`; see `falq.media.naming`. None takes what the
+            run before had, else that one.
         sorted_lines: Whether the lines are put into the order of the rows at
             the end.
         on_progress: Called with a `BatchProgress` after each row.
@@ -143,8 +132,8 @@ class Batch:
     ) -> None:
         self._manifest = _as_manifest(rows, endpoint, on_bad_row)
         self._on_bad_row = on_bad_row
-        self._out = None if out is None else Path(out).absolute()
-        self._journal, self._owns_journal = _as_journal(journal, self._out)
+        self._folder = None if out is None else OutFolder(out)
+        self._journal, self._owns_journal = _as_journal(journal, self.out)
         if self._manifest is None and self._journal is None:
             raise ArgumentError("give rows to run, or a journal to go on with", argument="rows")
         config = build_config(gateway=gateway, max_jobs=max_jobs, per_endpoint=per_endpoint or {})
@@ -161,15 +150,18 @@ class Batch:
         if settle_s is not None:
             settings["settle_s"] = settle_s
         self._session_settings = settings | session_settings
+        self._limits = TimeLimits(
+            timeout_s=timeout, settle_s=DEFAULT_SETTLE_S if settle_s is None else settle_s
+        )
         self._budget = Budget(budget_usd, prices or {})
-        self._template = NameTemplate.parse(name_template or NAME_TEMPLATE)
-        self._download = download and self._out is not None
+        self._template = name_template
+        if name_template is not None:
+            NameTemplate.parse(name_template)
+        self._download = download
         self._sorted = sorted_lines
         self._on_progress = on_progress
         self._report: ManifestReport | None = None
         self._session: Session | None = None
-        self._downloader: Downloader | None = None
-        self._lines: ResultLines | None = None
         self._counter = ProgressCounter(0.0)
         self._places = asyncio.Semaphore(2 * self._max_jobs + _EXTRA_PLACES)
         self._ready: asyncio.Queue[RowOutcome | None] = asyncio.Queue()
@@ -177,6 +169,7 @@ class Batch:
         self._row: RowRunner | None = None
         self._run_number: int | None = None
         self._failure: Exception | None = None
+        self._has_run = False
         self._is_stopped = False
         self._is_over_budget = False
         self._ended_at: float | None = None
@@ -254,7 +247,7 @@ class Batch:
     @property
     def out(self) -> Path | None:
         """The output folder."""
-        return self._out
+        return None if self._folder is None else self._folder.path
 
     @property
     def journal(self) -> Journal | None:
@@ -276,32 +269,69 @@ class Batch:
             is_stopping=self._row is not None and self._row.is_stopping,
         )
 
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped the batch, while those on the way end; iterating raises it then."""
+        return self._failure
+
+    @property
+    def in_flight(self) -> Container[str]:
+        """Ids of the rows that were taken up and have not ended."""
+        return () if self._row is None else self._row.in_flight
+
     async def summary(self) -> BatchSummary:
-        """Return the counts of the whole batch, while it is open."""
-        counter = self._counter
-        statuses = dict(counter.statuses)
-        rows, unknown, left = counter.total, statuses.get("unknown", 0), 0
-        if self._journal is not None:
-            statuses, unknown, left, rows = await _count_all(self._journal)
+        """Return what the batch came to so far, while it is open.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        run = self._figures()
+        tally, files, file_bytes, failed_files = self._tally(), 0, 0, 0
+        if self._journal is None:
+            files, file_bytes, failed_files = run.files, run.file_bytes, run.failed_files
         else:
-            left = max(0, rows - counter.ended)
+            tally = await count_rows(self._journal)
+            totals = await self._journal.load_totals()
+            files, file_bytes = totals.files, totals.file_bytes
+            failed_files = totals.failed_files
         return BatchSummary(
-            rows=rows,
-            succeeded=statuses.get("succeeded", 0),
-            failed=statuses.get("failed", 0),
-            cancelled=statuses.get("cancelled", 0),
-            timed_out=statuses.get("timed_out", 0),
-            unknown=unknown,
-            left=left,
+            rows=tally.rows,
+            succeeded=tally.statuses.get("succeeded", 0),
+            failed=tally.statuses.get("failed", 0),
+            cancelled=tally.statuses.get("cancelled", 0),
+            timed_out=tally.statuses.get("timed_out", 0),
+            unknown=tally.unknown,
+            left=tally.left,
+            duplicates=tally.duplicates,
             bad_rows=0 if self._report is None else self._report.bad_count,
-            files=counter.files,
-            file_bytes=counter.file_bytes,
-            failed_files=counter.failed_files,
+            files=files,
+            file_bytes=file_bytes,
+            failed_files=failed_files,
             spent_usd=self._budget.spent_usd if self._budget.prices else None,
-            elapsed_s=self.progress().elapsed_s,
+            this_run=run,
+            has_earlier_runs=self._has_run,
             is_over_budget=self._is_over_budget,
             is_stopped=self._is_stopped,
         )
+
+    def _figures(self) -> RunFigures:
+        counter, budget = self._counter, self._budget
+        return RunFigures(
+            succeeded=counter.succeeded,
+            failed=counter.ended - counter.succeeded,
+            files=counter.files,
+            file_bytes=counter.file_bytes,
+            failed_files=counter.failed_files,
+            spent_usd=budget.spent_usd - budget.before_usd if budget.prices else None,
+            elapsed_s=self.progress().elapsed_s,
+        )
+
+    def _tally(self) -> RowTally:
+        """Return where rows stand that no journal has."""
+        statuses: dict[Any, int] = dict(self._counter.statuses)
+        unknown = statuses.pop("unknown", 0)
+        ended = unknown + sum(statuses.values())
+        return RowTally(rows=max(self._counter.total, ended), statuses=statuses, unknown=unknown)
 
     def _now(self) -> float:
         if self._ended_at is not None:
@@ -311,25 +341,11 @@ class Batch:
     async def _open(self) -> None:
         self._counter = ProgressCounter(self._now())
         if self._manifest is not None:
-            self._report = await asyncio.to_thread(self._manifest.check)
-            if self._on_bad_row == "stop":
-                self._report.raise_for_bad_rows()
-        if self._out is not None:
-            await asyncio.to_thread(self._out.mkdir, parents=True, exist_ok=True)
-            await asyncio.to_thread(self._write_bad_rows)
-        if self._journal is not None:
-            await self._open_journal(self._journal)
-        elif self._report is not None:
-            if self._report.duplicates:
-                raise ConfigError("equal rows run once only with a journal", setting="dedupe")
-            self._counter.total = self._report.count
-        await self._open_session()
-
-    async def _open_journal(self, journal: Journal) -> None:
-        if self._owns_journal:
-            await journal.open()
-
-    async def _open_session(self) -> None:
+            self._report = await self._check(self._manifest)
+        if self._folder is not None:
+            await self._folder.make(self._report)
+        if self._journal is not None and self._owns_journal:
+            await self._journal.open()
         session = Session(
             self._gateway,
             max_jobs=self._max_jobs,
@@ -340,49 +356,25 @@ class Batch:
         )
         # Opening it checks that the journal is of this account: before anything is planned.
         self._session = await session.open()
-        await self._load_prices()
+        await prepare_budget(
+            self._budget,
+            self._gateway,
+            () if self._report is None else self._report.endpoints,
+            journal=self._journal,
+            ssl_context=self._session_settings.get("ssl_context"),
+        )
         if self._journal is not None:
             await self._plan(self._journal)
-        await self._open_out()
-        self._row = RowRunner(
-            session,
-            journal=self._journal,
-            lines=self._lines,
-            downloads=self._downloads(),
-            budget=self._budget,
-            max_jobs=self._max_jobs,
-            per_endpoint=self._per_endpoint,
-            has_timeout=self._session_settings.get("timeout") is not None,
-            on_over_budget=self._stop_over_budget,
-        )
+        self._row = await self._open_row(session)
 
-    async def _load_prices(self) -> None:
-        if self._journal is not None:
-            self._budget.prices = await load_prices_used(self._journal) | self._budget.prices
-            if self._budget.limit_usd is None:
-                # A limit holds for the batch, not for one start of it.
-                self._budget.limit_usd = await load_limit_used(self._journal)
-        endpoints = await self._endpoints()
-        lacking = endpoints - self._budget.prices.keys()
-        try:
-            self._budget.prices |= await load_known_prices(
-                self._gateway, lacking, ssl_context=self._session_settings.get("ssl_context")
-            )
-        except FalqError:
-            # Without a limit a price only decorates; with one it cannot be done without.
-            if self._budget.limit_usd is not None:
-                raise
-        self._budget.check_prices(endpoints)
-
-    async def _endpoints(self) -> set[str]:
-        if self._report is not None:
-            return set(self._report.endpoints)
-        if self._journal is None or self._budget.limit_usd is None:
-            return set()
-        endpoints: set[str] = set()
-        async for page in self._journal.load_jobs():
-            endpoints.update(record.endpoint for record in page)
-        return endpoints
+    async def _check(self, manifest: Manifest) -> ManifestReport:
+        report = await asyncio.to_thread(manifest.check)
+        if self._on_bad_row == "stop":
+            report.raise_for_bad_rows()
+        if self._journal is None and report.duplicates:
+            raise ConfigError("equal rows run once only with a journal", setting="dedupe")
+        self._counter.total = report.count
+        return report
 
     async def _plan(self, journal: Journal) -> None:
         if self._manifest is not None and self._report is not None:
@@ -396,43 +388,32 @@ class Batch:
         counts = await journal.load_counts()
         self._counter.total = sum(counts.values())
         self._counter.before = sum(counts.get(state, 0) for state in SETTLED)
-        if self._budget.limit_usd is not None:
-            async for page in journal.load_jobs(states=SETTLED):
-                for record in page:
-                    self._budget.spent_usd += cost_of_record(record, self._budget) or 0.0
+        self._counter.failed_before = await count_failed(journal)
+        self._has_run = await has_run(journal)
+        if self._template is None:
+            # Otherwise the files of one batch would be called in two ways.
+            self._template = await load_template_used(journal)
 
-    async def _open_out(self) -> None:
-        if self._out is None:
-            return
-        self._lines = ResultLines(self._out / RESULTS_NAME)
-        if self._download:
-            downloader = Downloader(
-                self._out / MEDIA_FOLDER,
+    async def _open_row(self, session: Session) -> RowRunner:
+        downloads = None
+        if self._folder is not None and self._download:
+            downloads = await self._folder.open_downloads(
+                self._template,
                 allow_loopback=is_on_loopback(self._gateway),
-                name_template=self._template,
-                # Fetched before and not noted, because a crash came between: the
-                # same file is not kept twice.
-                if_taken="same",
+                journal=self._journal,
             )
-            self._downloader = await downloader.__aenter__()
-
-    def _downloads(self) -> RowDownloads | None:
-        if self._downloader is None or self._out is None:
-            return None
-        return RowDownloads(self._downloader, self._out, journal=self._journal)
-
-    def _write_bad_rows(self) -> None:
-        if self._out is None or self._report is None:
-            return
-        path = self._out / BAD_ROWS_NAME
-        if not self._report.bad_rows:
-            path.unlink(missing_ok=True)
-            return
-        facts = (
-            {"line": bad.line, "id": bad.id, "field": bad.field, "reason": bad.reason}
-            for bad in self._report.bad_rows
+        return RowRunner(
+            session,
+            journal=self._journal,
+            lines=None if self._folder is None else self._folder.lines,
+            downloads=downloads,
+            budget=self._budget,
+            max_jobs=self._max_jobs,
+            per_endpoint=self._per_endpoint,
+            limits=self._limits,
+            counter=self._counter,
+            on_over_budget=self._stop_over_budget,
         )
-        path.write_bytes(b"".join(write_line(fact) for fact in facts))
 
     async def _run(self) -> None:
         try:
@@ -451,22 +432,21 @@ class Batch:
             self._ready.put_nowait(None)
 
     async def _start_lines(self, group: asyncio.TaskGroup) -> None:
-        lines, row = self._lines, self._row
-        if lines is None or row is None:
-            return
-        if self._journal is None:
-            await lines.rebuild(_no_lines())
-            return
-        # Rows may be taken up meanwhile; their lines wait, and their ids are in
-        # flight from before the journal hears of them.
-        lines.hold()
-        group.create_task(self._rebuild(self._journal, lines, row))
-        self._run_number = await self._journal.begin_run(self._settings())
+        folder, row, journal = self._folder, self._row, self._journal
+        if folder is not None and row is not None:
+            if journal is None:
+                await folder.clear_lines()
+                return
+            # Rows may be taken up meanwhile; their lines wait, and their ids are in
+            # flight from before the journal hears of them.
+            folder.lines.hold()
+            group.create_task(self._rebuild(journal, folder, row))
+        if journal is not None:
+            self._run_number = await journal.begin_run(self._settings())
 
-    async def _rebuild(self, journal: Journal, lines: ResultLines, row: RowRunner) -> None:
+    async def _rebuild(self, journal: Journal, folder: OutFolder, row: RowRunner) -> None:
         try:
-            pages = load_outcomes(journal, self._budget, without=row.in_flight)
-            await lines.rebuild(_lines_of(pages))
+            await folder.rebuild_lines(journal, self._budget, without=row.in_flight)
         except (FalqError, OSError) as error:
             self._break(error)
 
@@ -475,7 +455,8 @@ class Batch:
             "kind": BATCH_KIND,
             "max_jobs": self._max_jobs,
             "budget_usd": self._budget.limit_usd,
-            "download": self._download,
+            "download": self._download and self._folder is not None,
+            "name_template": self._template,
             "prices": {
                 name: {"unit_price": price.unit_price, "unit": price.unit}
                 for name, price in self._budget.prices.items()
@@ -504,29 +485,27 @@ class Batch:
 
     async def _run_row(self, row: RowRunner, work: Work) -> None:
         outcome: RowOutcome | None = None
-        self._counter.in_flight += 1
         try:
             outcome = await row.run(work)
         except _BREAKS as error:
             self._break(error)
         finally:
-            self._counter.in_flight -= 1
             row.leave(work)
         if outcome is None:
             self._places.release()
             return
-        self._counter.count(outcome, self._now())
+        if not outcome.is_unsent:
+            self._counter.count(outcome, self._now())
         self._ready.put_nowait(outcome)
         if self._on_progress is not None:
             self._on_progress(self.progress())
 
     async def _finish(self) -> None:
-        journal, lines = self._journal, self._lines
+        journal = self._journal
         if journal is None:
             return
-        if lines is not None and self._sorted:
-            states = SETTLED | {RecordState.FETCHED, RecordState.UNKNOWN}
-            await lines.rebuild(_lines_of(load_outcomes(journal, self._budget, states=states)))
+        if self._folder is not None and self._sorted:
+            await self._folder.sort_lines(journal, self._budget)
         if self._run_number is not None:
             await journal.record_run_ended(self._run_number)
 
@@ -548,19 +527,17 @@ class Batch:
             self._hold_back()
             self._task.cancel()
             await asyncio.wait({self._task})
-        if self._session is not None:
-            await self._session.aclose()
-        if self._downloader is not None:
-            await self._downloader.__aexit__(None, None, None)
-        if self._lines is not None:
-            await self._lines.aclose()
-        if self._journal is not None and self._owns_journal:
-            await self._journal.aclose()
-
-
-def is_on_loopback(gateway: Gateway) -> bool:
-    """Return whether a gateway is on this machine, so that its media may be too."""
-    return is_loopback(urlsplit(gateway.queue_root).hostname or "")
+        # Each whatever the others meet: a journal that stays open would stay locked.
+        try:
+            if self._session is not None:
+                await self._session.aclose()
+        finally:
+            try:
+                if self._folder is not None:
+                    await self._folder.aclose()
+            finally:
+                if self._journal is not None and self._owns_journal:
+                    await self._journal.aclose()
 
 
 def _as_manifest(
@@ -583,36 +560,3 @@ def _as_journal(
     if isinstance(journal, str | os.PathLike):
         return SqliteJournal(journal), True
     return journal, False
-
-
-async def _count_all(journal: Journal) -> tuple[dict[str, int], int, int, int]:
-    """Return rows by how they ended, those unknown, those left, and all of them."""
-    counts = await journal.load_counts()
-    statuses = {
-        "succeeded": counts.get(RecordState.DELIVERED, 0) + counts.get(RecordState.FETCHED, 0)
-    }
-    unsuccessful = {
-        RecordState.FAILED,
-        RecordState.CANCELLED,
-        RecordState.REFUSED,
-        RecordState.GONE,
-    }
-    async for page in journal.load_jobs(states=unsuccessful):
-        for record in page:
-            original_id = original_of(record)
-            found = None if original_id is None else await journal.load_job(key=original_id)
-            status = status_of_record(found or record)
-            statuses[status] = statuses.get(status, 0) + 1
-    unknown = counts.get(RecordState.UNKNOWN, 0)
-    rows = sum(counts.values())
-    return statuses, unknown, rows - unknown - sum(statuses.values()), rows
-
-
-async def _no_lines() -> AsyncIterator[list[bytes]]:
-    return
-    yield
-
-
-async def _lines_of(pages: AsyncIterator[list[RowOutcome]]) -> AsyncIterator[list[bytes]]:
-    async for page in pages:
-        yield [write_line(outcome.as_json()) for outcome in page]

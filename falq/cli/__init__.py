@@ -1,6 +1,8 @@
 """The command line: `falq`.
 
     app            commands, their options and help
+    batch_commands those about batches and journals
+    flags          the options that commands share
     arguments      key=value words -> a job's arguments
     running        run a command: Ctrl-C, failures, exit codes
     failures       an error -> lines to read and an exit code
@@ -9,10 +11,16 @@
     picture        what the live displays share
     jobs           submit, subscribe, status, logs, result, cancel
     emulate        the emulator
+    models         what models there are, their schemas and prices
     doctor         is everything in place?
+    connections    Maton's connections
+    mcp            the queue as an agent's tools
     batch          batch, resume, retry, report
+    batch_words    what is said of rows and runs, as values
+    batch_check    batch --dry-run
     batch_display  what a batch does, as it does it
-    journal        show, export and verify a journal
+    batch_reasons  why rows failed, each reason once
+    journal        show, export and verify a journal, fetch its files again
     demo           two hundred jobs without an account
 
 Owns what a person types and reads. It never speaks HTTP: sessions do. Results go

@@ -13,20 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from attrs import frozen
-from cyclopts import App, CycloptsError, Group, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from falq._version import __version__
-from falq.cli.arguments import STDIN_WORD, read_arguments, read_tags
+from falq.cli import batch_commands
+from falq.cli.arguments import STDIN_WORD, read_arguments
 from falq.cli.failures import INTERRUPTED, USAGE
+from falq.cli.flags import (
+    PLAIN_OUTPUT,
+    PLAIN_QUEUE,
+    Flag,
+    OutputFlags,
+    QueueFlags,
+    Seconds,
+    Words,
+)
 from falq.cli.output import Output
 from falq.cli.running import run_command, tell_failure
 from falq.errors import FalqError
-
-_QUEUE = Group("How the job is queued", sort_key=1)
-_ROWS = Group("What the rows are", sort_key=1)
-_RUN = Group("How the batch runs", sort_key=1)
-_OUTPUT = Group("Output", sort_key=2)
 
 app = App(
     name="falq",
@@ -40,156 +44,6 @@ app = App(
     result_action="return_value",
     default_parameter=Parameter(negative_iterable=(), negative_none=()),
 )
-
-_Flag = Parameter(negative=(), show_default=False)
-_Seconds = Annotated[float | None, Parameter(validator=validators.Number(gt=0))]
-
-
-@Parameter(name="*", group=_OUTPUT)
-@frozen(kw_only=True)
-class OutputFlags:
-    """How a command speaks.
-
-    Attributes:
-        json: Data as one line of JSON each, a failure too.
-        quiet: Nothing on stderr but errors.
-    """
-
-    json: Annotated[bool, _Flag] = False
-    quiet: Annotated[bool, _Flag] = False
-
-    def open(self) -> Output:
-        """Return the streams."""
-        return Output(is_json=self.json, is_quiet=self.quiet)
-
-
-@Parameter(name="*", group=_QUEUE)
-@frozen(kw_only=True)
-class QueueFlags:
-    """What a submission asks of the queue.
-
-    Attributes:
-        priority: low goes behind every normal request.
-        start_timeout: Seconds within which the job must start, above 1.
-        timeout: Seconds after which the job is given up and cancelled.
-        hint: Any text; equal hints prefer the same runner.
-        tag: A usage tag, name=value; may be repeated.
-        webhook_url: https address that fal calls when the job ends.
-        no_retry: Ask the server not to retry a failed attempt.
-        no_store_io: Ask the server not to keep input and output.
-        max_queue_length: Refuse the job if the endpoint's queue is this long.
-    """
-
-    priority: Literal["normal", "low"] | None = None
-    start_timeout: Annotated[float | None, Parameter(validator=validators.Number(gt=1))] = None
-    timeout: _Seconds = None
-    hint: str | None = None
-    tag: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
-    webhook_url: str | None = None
-    no_retry: Annotated[bool, _Flag] = False
-    no_store_io: Annotated[bool, _Flag] = False
-    max_queue_length: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
-
-    def keywords(self) -> dict[str, Any]:
-        """Return what `Session.submit` takes, only what was said."""
-        given: dict[str, Any] = {
-            "priority": self.priority,
-            "start_timeout": self.start_timeout,
-            "client_timeout": self.timeout,
-            "hint": self.hint,
-            "tags": read_tags(self.tag),
-            "webhook_url": self.webhook_url,
-            "max_queue_length": self.max_queue_length,
-            "no_retry": self.no_retry,
-        }
-        kept = {name: value for name, value in given.items() if value}
-        return kept | ({"store_io": False} if self.no_store_io else {})
-
-
-_Words = Annotated[tuple[str, ...], Parameter(show_default=False)]
-
-
-@Parameter(name="*", group=_ROWS)
-@frozen(kw_only=True)
-class RowFlags:
-    """What the rows of a manifest are.
-
-    Attributes:
-        endpoint: Where rows go that name no endpoint.
-        format: How to read the manifest; by the ending of its name if not given.
-        set: key=template or key:=json for every row; may be repeated.
-        grid: key=values; each row becomes one for each of them; may be repeated.
-        drop: A column that templates may use and that is not sent; may be repeated.
-        dedupe: Run equal rows once.
-        on_bad_row: stop refuses a manifest with bad rows, skip runs the others.
-    """
-
-    endpoint: str | None = None
-    format: Literal["jsonl", "csv", "tsv", "text", "parquet"] | None = None
-    set: _Words = ()
-    grid: _Words = ()
-    drop: _Words = ()
-    dedupe: Annotated[bool, _Flag] = False
-    on_bad_row: Literal["stop", "skip"] = "stop"
-
-
-@Parameter(name="*", group=_RUN)
-@frozen(kw_only=True)
-class RunFlags:
-    """How a batch runs.
-
-    Attributes:
-        max_jobs: Jobs on the way at once.
-        per_endpoint: ENDPOINT=N, the same for one endpoint; may be repeated.
-        timeout: Seconds after which a job is given up and cancelled.
-        budget_usd: Most that is spent, in US dollars.
-        price: ENDPOINT=USD, the price of one job; may be repeated.
-        on_unknown: What to do with a submit whose answer stays lost: hold it back, or resubmit it.
-        settle_s: Seconds until a submit whose answer was lost counts as lost for good.
-        download: Fetch media to OUT/media.
-        name_template: How media are called, such as {id}-{index}.{ext}.
-        sorted: Put the lines of the results into the order of the rows at the end.
-        no_inputs: Leave arguments and prompts out of the page.
-        serve: Serve the page at this port while the batch runs; 0 takes a free one.
-    """
-
-    max_jobs: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
-    per_endpoint: _Words = ()
-    timeout: _Seconds = None
-    budget_usd: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None
-    price: _Words = ()
-    on_unknown: Literal["hold", "resubmit"] = "hold"
-    settle_s: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None
-    download: bool = True
-    name_template: str | None = None
-    sorted: Annotated[bool, _Flag] = False
-    no_inputs: Annotated[bool, _Flag] = False
-    serve: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None
-
-    def words(self) -> Any:
-        """Return them as the command takes them."""
-        from falq.cli.batch import RunWords
-
-        return RunWords(
-            max_jobs=self.max_jobs,
-            per_endpoint=self.per_endpoint,
-            timeout=self.timeout,
-            budget_usd=self.budget_usd,
-            price=self.price,
-            on_unknown=self.on_unknown,
-            settle_s=self.settle_s,
-            download=self.download,
-            name_template=self.name_template,
-            sorted=self.sorted,
-            has_inputs=not self.no_inputs,
-            serve=self.serve,
-        )
-
-
-_PLAIN_ROWS = RowFlags()
-_PLAIN_RUN = RunFlags()
-_PLAIN_OUTPUT = OutputFlags()
-_PLAIN_QUEUE = QueueFlags()
 
 
 def run_app(tokens: Sequence[str]) -> int:
@@ -230,8 +84,8 @@ def submit(
     endpoint: str,
     /,
     *arguments: str,
-    queue: QueueFlags = _PLAIN_QUEUE,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    queue: QueueFlags = PLAIN_QUEUE,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Submit a job and print its request id.
 
@@ -255,8 +109,8 @@ def subscribe(
     download: Path | None = None,
     logs: bool = True,
     on_cancel: Literal["cancel", "detach"] = "cancel",
-    queue: QueueFlags = _PLAIN_QUEUE,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    queue: QueueFlags = PLAIN_QUEUE,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Run a job: submit it, watch it, print its result.
 
@@ -286,9 +140,9 @@ def status(
     request_id: str,
     /,
     *,
-    logs: Annotated[bool, _Flag] = False,
-    watch: Annotated[bool, _Flag] = False,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    logs: Annotated[bool, Flag] = False,
+    watch: Annotated[bool, Flag] = False,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Print the status of a request.
 
@@ -314,7 +168,7 @@ def logs(
     /,
     *,
     follow: Annotated[bool, Parameter(alias="-f", negative=(), show_default=False)] = False,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Print the lines that a job printed.
 
@@ -338,7 +192,7 @@ def result(
     *,
     wait: bool = True,
     download: Path | None = None,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Print the result of a request.
 
@@ -358,7 +212,7 @@ def result(
 
 
 @app.command
-def cancel(endpoint: str, request_id: str, /, *, output: OutputFlags = _PLAIN_OUTPUT) -> int:
+def cancel(endpoint: str, request_id: str, /, *, output: OutputFlags = PLAIN_OUTPUT) -> int:
     """Ask the server to cancel a request.
 
     Args:
@@ -372,132 +226,14 @@ def cancel(endpoint: str, request_id: str, /, *, output: OutputFlags = _PLAIN_OU
     return run_command(lambda: jobs.cancel(endpoint, request_id, streams), streams)
 
 
-@app.command
-def batch(
-    manifest: str,
-    /,
-    *,
-    out: Path = Path("falq-batch"),
-    dry_run: Annotated[bool, _Flag] = False,
-    rows: RowFlags = _PLAIN_ROWS,
-    run: RunFlags = _PLAIN_RUN,
-    output: OutputFlags = _PLAIN_OUTPUT,
-) -> int:
-    """Run a file of jobs; run it again to go on where it was.
-
-    Args:
-        manifest: JSONL, CSV, TSV, plain text or Parquet; - reads standard input.
-        out: Folder for results.jsonl, media, report.html and journal.sqlite.
-        dry_run: Only check and count the rows and estimate their cost.
-        rows: What the rows are.
-        run: How it runs.
-        output: How it speaks.
-    """
-    from falq.cli import batch as room
-
-    words = room.ManifestWords(
-        manifest="-" if manifest == STDIN_WORD else manifest,
-        endpoint=rows.endpoint,
-        format=rows.format,
-        set=rows.set,
-        grid=rows.grid,
-        drop=rows.drop,
-        dedupe=rows.dedupe,
-        on_bad_row=rows.on_bad_row,
-    )
-    how, streams = run.words(), output.open()
-    if dry_run:
-        return run_command(lambda: room.dry_run(words, how, streams), streams)
-    return run_command(lambda: room.run_manifest(words, how, out, streams), streams)
-
-
-@app.command
-def resume(
-    journal: Path,
-    /,
-    *,
-    run: RunFlags = _PLAIN_RUN,
-    output: OutputFlags = _PLAIN_OUTPUT,
-) -> int:
-    """Go on with a batch that was stopped or killed.
-
-    Args:
-        journal: Its journal, such as pictures/journal.sqlite.
-        run: How it runs.
-        output: How it speaks.
-    """
-    from falq.cli import batch as room
-
-    how, streams = run.words(), output.open()
-    return run_command(lambda: room.resume(journal, how, streams), streams)
-
-
-@app.command
-def retry(
-    journal: Path,
-    /,
-    *,
-    error_type: _Words = (),
-    run: RunFlags = _PLAIN_RUN,
-    output: OutputFlags = _PLAIN_OUTPUT,
-) -> int:
-    """Run the failed rows of a batch again.
-
-    Args:
-        journal: Its journal, such as pictures/journal.sqlite.
-        error_type: Only rows with this error type, error class or status code; may be repeated.
-        run: How it runs.
-        output: How it speaks.
-    """
-    from falq.cli import batch as room
-
-    how, streams = run.words(), output.open()
-    return run_command(lambda: room.retry(journal, how, error_type, streams), streams)
-
-
-@app.command
-def report(
-    journal: Path,
-    /,
-    *,
-    to: Path | None = None,
-    no_inputs: Annotated[bool, _Flag] = False,
-    output: OutputFlags = _PLAIN_OUTPUT,
-) -> int:
-    """Write the page of a batch.
-
-    Args:
-        journal: Its journal, such as pictures/journal.sqlite.
-        to: The file; report.html beside the journal if not given.
-        no_inputs: Leave arguments and prompts out of the page.
-        output: How it speaks.
-    """
-    from falq.cli import batch as room
-
-    streams = output.open()
-    return run_command(lambda: room.report(journal, to, streams, has_inputs=not no_inputs), streams)
-
-
-@app.command
-def journal(
-    action: Literal["show", "export", "verify"],
-    journal: Path,
-    /,
-    *,
-    output: OutputFlags = _PLAIN_OUTPUT,
-) -> int:
-    """Look into a journal: show counts, export every job as JSON lines, or verify it.
-
-    Args:
-        action: show, export or verify.
-        journal: Such as pictures/journal.sqlite.
-        output: How it speaks.
-    """
-    from falq.cli import journal as room
-
-    streams = output.open()
-    actions = {"show": room.show, "export": room.export, "verify": room.verify}
-    return run_command(lambda: actions[action](journal, streams), streams)
+for _command in (
+    batch_commands.batch,
+    batch_commands.resume,
+    batch_commands.retry,
+    batch_commands.report,
+    batch_commands.journal,
+):
+    app.command(_command)
 
 
 @app.command
@@ -506,12 +242,12 @@ def emulator(
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     runners: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
-    speed: _Seconds = None,
+    speed: Seconds = None,
     seed: int | None = None,
-    tls: Annotated[bool, _Flag] = False,
+    tls: Annotated[bool, Flag] = False,
     ca_file: Path | None = None,
     scenario: Path | None = None,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Run a fal queue on this machine until Ctrl-C.
 
@@ -543,12 +279,146 @@ def emulator(
 
 
 @app.command
-def doctor(*, output: OutputFlags = _PLAIN_OUTPUT) -> int:
+def connections(
+    action: Literal["list", "create", "show", "delete"],
+    connection_id: str | None = None,
+    /,
+    *,
+    status: Literal["ACTIVE", "PENDING", "FAILED"] | None = None,
+    wait: Annotated[bool, Flag] = False,
+    timeout: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 600.0,
+    show_url: Annotated[bool, Flag] = False,
+    output: OutputFlags = PLAIN_OUTPUT,
+) -> int:
+    """Look after the fal-ai connections of a Maton account.
+
+    Args:
+        action: list, create, show or delete.
+        connection_id: Which one, for show and delete.
+        status: Only those of this status, for list.
+        wait: Wait until the connection is ACTIVE, for create and show.
+        timeout: Seconds of that wait.
+        show_url: Print the address where the fal key is entered, a secret, to whoever reads.
+        output: How it speaks.
+    """
+    from falq.cli.connections import ConnectionWords
+    from falq.cli.connections import connections as look_after
+
+    words = ConnectionWords(
+        action=action,
+        connection_id=connection_id,
+        status=status,
+        wait=wait,
+        timeout=timeout,
+        show_url=show_url,
+    )
+    streams = output.open()
+    return run_command(lambda: look_after(words, streams), streams)
+
+
+@app.command
+def mcp(
+    *,
+    allow: Words = (),
+    max_jobs: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    budget_usd: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
+    price: Words = (),
+    timeout: Seconds = None,
+    journal: Path | None = None,
+    upload_from: Path | None = None,
+    app_ids: Literal["full", "relative"] = "full",
+    output: OutputFlags = PLAIN_OUTPUT,
+) -> int:
+    """Serve the queue to an agent as tools, by the Model Context Protocol on stdin and stdout.
+
+    Args:
+        allow: An endpoint that the agent may use, or ENDPOINT/* for all below it; may be repeated.
+        max_jobs: Jobs on the way at once; more are refused.
+        budget_usd: Most that is spent, in US dollars; with a journal, by all of its servers.
+        price: ENDPOINT=USD, the price of one job; may be repeated.
+        timeout: Seconds after which a job is given up and cancelled.
+        journal: File that jobs are written down in, to go on after a restart.
+        upload_from: Folder that the agent may upload files from.
+        app_ids: Whether an id with a slash names its owner, or is relative to fal-ai.
+        output: How it speaks.
+    """
+    from falq.cli.mcp import McpWords, serve_agents
+
+    words = McpWords(
+        allow=allow,
+        max_jobs=max_jobs,
+        budget_usd=budget_usd,
+        price=price,
+        timeout=timeout,
+        journal=journal,
+        upload_from=upload_from,
+        app_ids=app_ids,
+    )
+    streams = output.open()
+    return run_command(lambda: serve_agents(words, streams), streams)
+
+
+@app.command
+def models(
+    action: Literal["search", "show", "schema", "price", "stub"],
+    /,
+    *words: str,
+    category: str | None = None,
+    status: Literal["active", "deprecated"] | None = None,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20,
+    to: Path | None = None,
+    output: OutputFlags = PLAIN_OUTPUT,
+) -> int:
+    """Find models, their schemas and prices, or write typed Python for one.
+
+    Args:
+        action: search, show, schema, price or stub.
+        words: What to search for; for the others, the endpoint.
+        category: Only models of this category, such as text-to-image, for search.
+        status: Only models of this status, for search.
+        limit: Most models, for search.
+        to: File that stub writes; standard output if not given.
+        output: How it speaks.
+    """
+    from falq.cli.models import ModelWords
+    from falq.cli.models import models as look_up
+
+    request = ModelWords(
+        action=action, words=words, category=category, status=status, limit=limit, to=to
+    )
+    streams = output.open()
+    return run_command(lambda: look_up(request, streams), streams)
+
+
+@app.command
+def doctor(*, output: OutputFlags = PLAIN_OUTPUT) -> int:
     """Check key, gateway, network, clock and versions, and say what to do."""
     from falq.cli.doctor import doctor as examine
 
     streams = output.open()
     return run_command(lambda: examine(streams), streams)
+
+
+@app.command
+def upload(
+    file: Path,
+    /,
+    *more: Path,
+    expires: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    output: OutputFlags = PLAIN_OUTPUT,
+) -> int:
+    """Upload files to fal's storage and print their URLs.
+
+    Args:
+        file: Which file.
+        more: Further files.
+        expires: Seconds after which they are deleted; the account's setting if not given.
+        output: How it speaks.
+    """
+    from falq.cli.upload import upload as bring
+
+    streams = output.open()
+    return run_command(lambda: bring([file, *more], streams, expires_s=expires), streams)
 
 
 @app.command
@@ -558,7 +428,7 @@ def demo(
     out: Path = Path("falq-demo"),
     speed: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 4.0,
     page: bool = True,
-    output: OutputFlags = _PLAIN_OUTPUT,
+    output: OutputFlags = PLAIN_OUTPUT,
 ) -> int:
     """Run jobs on an emulated queue, without an account, and make a page of them.
 
@@ -578,7 +448,7 @@ def demo(
 
 
 @app.command
-def version(*, output: OutputFlags = _PLAIN_OUTPUT) -> int:
+def version(*, output: OutputFlags = PLAIN_OUTPUT) -> int:
     """Print the version."""
     streams = output.open()
     if streams.is_json:

@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from falq.batch import Batch, BatchProgress, RowOutcome
+from falq.batch import Batch, BatchProgress
+from falq.cli.failures import describe_failure
 from falq.cli.output import Output, describe_size, describe_time
 from falq.cli.picture import Picture
 from falq.text import printable
@@ -24,7 +25,8 @@ BEAT_S = 5.0
 _DRAW_S = 0.2
 """Seconds between two pictures."""
 
-_LAST_PROBLEMS = 3
+_LOOKS_A_BEAT = 10
+"""How often it is looked between two plain lines whether something stopped the batch."""
 
 
 class BatchDisplay(Picture):
@@ -38,7 +40,7 @@ class BatchDisplay(Picture):
     def __init__(self, batch: Batch, output: Output) -> None:
         self._batch = batch
         self._output = output
-        self._problems: list[str] = []
+        self._has_told = False
         # Drawn by `beat`: the batch may only be asked in its own event loop, and rich
         # would draw in a thread.
         super().__init__(output, auto_refresh=False, transient=True)
@@ -47,55 +49,59 @@ class BatchDisplay(Picture):
         """Draw the picture anew, or say where the batch stands, now and then."""
         while self._live is not None:
             self._live.refresh()
+            self._tell_failure()
             await asyncio.sleep(_DRAW_S)
-        self._output.note(describe_progress(self._batch.progress()))
+        self._output.note(describe_start(self._batch.progress()))
         while True:
-            await asyncio.sleep(BEAT_S)
+            for _ in range(_LOOKS_A_BEAT):
+                await asyncio.sleep(BEAT_S / _LOOKS_A_BEAT)
+                self._tell_failure()
             self._output.note(describe_progress(self._batch.progress()))
 
-    def show(self, outcome: RowOutcome) -> None:
-        """Take in a row that has ended."""
-        if outcome.is_success:
+    def _tell_failure(self) -> None:
+        failure = self._batch.failure
+        if failure is None or self._has_told:
             return
-        message = (outcome.error or {}).get("message", "")
-        line = f"{outcome.id}: {outcome.status}: {message}"
-        self._problems = [*self._problems, printable(line, limit=160)][-_LAST_PROBLEMS:]
+        self._has_told = True
+        self._output.error(f"stopping, jobs on the way end first: {describe_failure(failure)[0]}")
 
     def _draw(self) -> Group:
         now = self._batch.progress()
         table = Table.grid(padding=(0, 2))
-        table.add_row("running", f"{now.running:,}", "queued", f"{now.queued:,}")
-        table.add_row("done", f"{now.done:,} of {now.total:,}", "failed", f"{now.failed:,}")
-        table.add_row(
-            "pace", f"{now.jobs_per_s:.1f} jobs/s", "time left", _describe_left(now.left_s)
-        )
+        places = [(name, f"{count:,}") for name, count in now.counts()]
+        facts = [
+            ("done", f"{now.done:,} of {now.total:,}"),
+            *places,
+            ("pace", f"{now.jobs_per_s:.1f} jobs/s"),
+            ("time left", _describe_left(now.left_s)),
+        ]
+        for left, right in zip(facts[::2], facts[1::2], strict=True):
+            table.add_row(*left, *right)
         if now.limit_usd is not None or now.spent_usd:
             table.add_row("money", _describe_money(now))
         lines = [Text(f"  {printable(name, limit=100)}", style="dim") for name in now.last_files]
-        lines += [Text(f"  {problem}", style="red") for problem in self._problems]
         # A bar alone ends no line; as the cell of a grid it does.
         bar = Table.grid()
         bar.add_row(ProgressBar(total=max(now.total, 1), completed=now.done, width=60))
         return Group(bar, table, *lines)
 
 
+def describe_start(now: BatchProgress) -> str:
+    """Return where a batch begins, as one line."""
+    to_run = now.total - now.before
+    words = f"{to_run:,} {'row' if to_run == 1 else 'rows'} to run"
+    return f"{words}, {now.before:,} of {now.total:,} done before" if now.before else words
+
+
 def describe_progress(now: BatchProgress) -> str:
     """Return where a batch stands, as one line."""
-    parts = [
-        f"{now.done:,} of {now.total:,} rows",
-        f"{now.running:,} running",
-        f"{now.queued:,} queued",
-        f"{now.failed:,} failed",
-        f"{now.jobs_per_s:.1f} jobs/s",
-    ]
-    if now.left_s is not None and now.done < now.total:
+    parts = [str(now)]
+    if now.done > now.before and now.left_s is not None and now.done < now.total:
         parts.append(f"{_describe_left(now.left_s)} left")
     if now.files:
         parts.append(f"{now.files:,} files ({describe_size(now.file_bytes)})")
     if now.limit_usd is not None or now.spent_usd:
         parts.append(_describe_money(now))
-    if now.is_stopping:
-        parts.append("stopping")
     return ", ".join(parts)
 
 

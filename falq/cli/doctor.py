@@ -48,6 +48,8 @@ _EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("jinja2",),
     "video": ("av",),
     "parquet": ("pyarrow",),
+    "schema": ("jsonschema",),
+    "mcp": ("mcp",),
 }
 
 
@@ -167,7 +169,7 @@ def read_queue_reply(reply: Reply, gateway: Gateway) -> Finding:
     if code in {401, 403}:
         return Finding("fail", "network", f"the key is refused ({code}); copy {variable} again")
     if code == 400 and isinstance(gateway, Maton):
-        text = "Maton has no fal-ai connection for this key; make one at maton.ai"
+        text = "Maton has no fal-ai connection for this key; see 'falq connections list'"
         return Finding("fail", "network", text)
     if code in {404, 200, 202}:
         # fal was seen to answer 404 before it looks at the key (2026-09), so this
@@ -213,5 +215,5 @@ async def check_connection(gateway: Maton) -> Finding:
     if active:
         return Finding("ok", "connection", f"{len(active)} ACTIVE ({active[0].connection_id})")
     others = ", ".join(f"{one.connection_id} is {one.status}" for one in connections[:5])
-    text = f"no ACTIVE fal-ai connection{f' ({others})' if others else ''}; open maton.ai, "
-    return Finding("fail", "connection", printable(f"{text}connect fal-ai and enter your fal key"))
+    text = f"no ACTIVE fal-ai connection{f' ({others})' if others else ''}; make one with "
+    return Finding("fail", "connection", printable(f"{text}'falq connections create --wait'"))

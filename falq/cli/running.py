@@ -48,6 +48,9 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], output: Output)
 async def _run(command: Callable[[], Coroutine[Any, Any, int]], output: Output) -> int:
     def tell_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, Interrupted):
+            # One more Ctrl-C while the command tidied up; it has said what it left.
+            return
         if error is None or _log_level() == logging.DEBUG:
             loop.default_exception_handler(context)
         else:

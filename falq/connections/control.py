@@ -1,50 +1,41 @@
-"""Ask Maton's control API for the connections of an account.
+"""List, create, get and delete the fal-ai connections of a Maton account.
 
-Owns the path, the query and the fields of that list (Maton's fal-ai skill 1.0,
-2026-03, and fal-wire 13.2). It never opens a socket: a transport does, with the
-limits, time-outs and masking that every call has.
+Owns the paths and bodies of Maton's control API (Maton's fal-ai skill 1.0,
+2026-03, and fal-wire 13.2), and what its refusals ask the user to do. It never
+opens a socket: a transport does, with the limits, time-outs and masking that
+every call has. `waiting` and the command line call it.
+
+No call that changes something is repeated: a create whose answer was lost may
+have made a connection, which is PENDING, costs nothing and shows in the list.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
-from attrs import field, frozen
+from attrs import evolve, frozen
 
-from falq._core import codec
 from falq._core.messages import Call, CallLimits, CallTimeouts, Reply, Verb
+from falq._core.refusal import read_error, read_retry_after
 from falq._transport.aio import AioTransport
-from falq.errors import ApiError, AuthenticationError, WireError
+from falq._transport.base import Transport
+from falq.connections.connection import Connection, read_connection, read_connections
+from falq.errors import RateLimitError
 from falq.gateways import Gateway, Maton
-from falq.text import printable
+from falq.model import check_path_part
 
 APP = "fal-ai"
+PATH = "/connections"
 
-
-@frozen(kw_only=True)
-class Connection:
-    """One stored fal key of a Maton account.
-
-    Attributes:
-        connection_id: Its id, for `Maton(connection_id=...)`.
-        status: `ACTIVE`, `PENDING`, `FAILED`, or a word that falq does not know.
-        app: `fal-ai`.
-        url: Where its owner enters the fal key; it holds a session token, so
-            it is in no repr.
-        created_at: When it was made, as sent.
-    """
-
-    connection_id: str
-    status: str
-    app: str
-    url: str | None = field(default=None, repr=lambda url: "None" if url is None else "<secret>")
-    created_at: str | None = None
-
-    @property
-    def is_active(self) -> bool:
-        """Whether jobs can go through it."""
-        return self.status == "ACTIVE"
+_ADVICE = {
+    400: "Maton does not know this app or method; the fal-ai app takes API_KEY",
+    404: "there is no such connection; 'falq connections list' shows those that there are",
+}
 
 
 @frozen(kw_only=True)
@@ -70,19 +61,120 @@ class _ControlOrigin(Gateway):
         return {"Authorization": self.maton.auth_headers()["Authorization"]}
 
 
+@frozen
+class Control:
+    """The control API of one account, open.
+
+    Attributes:
+        gateway: Whose.
+        transport: What carries the calls.
+    """
+
+    gateway: Maton
+    transport: Transport
+
+    async def list(self, status: str | None) -> tuple[Connection, ...]:
+        """Return the fal-ai connections, those of one status if `status` names it."""
+        query = {"app": APP} | ({} if status is None else {"status": status})
+        reply = await self._ask("GET", f"{PATH}?{urlencode(query)}", doing="list the connections")
+        return read_connections(reply)
+
+    async def create(self, method: str | None) -> Connection:
+        """Make a connection."""
+        body = {"app": APP} | ({} if method is None else {"method": method})
+        return read_connection(await self._ask("POST", PATH, body, doing="create a connection"))
+
+    async def get(self, connection_id: str) -> Connection:
+        """Return one connection."""
+        path = _path_of(connection_id)
+        return read_connection(await self._ask("GET", path, doing="look at the connection"))
+
+    async def delete(self, connection_id: str) -> None:
+        """Delete one connection; the body of the answer is documented nowhere."""
+        await self._ask("DELETE", _path_of(connection_id), doing="delete the connection")
+
+    async def _ask(
+        self, method: str, target: str, body: dict[str, str] | None = None, *, doing: str
+    ) -> Reply:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        # A transport may send a read again on a connection that broke, a submit never.
+        verb = Verb.STATUS if method == "GET" else Verb.SUBMIT
+        reply = await self.transport.send(Call(verb, method, target, data, headers))
+        if not 200 <= reply.status_code < 300:
+            error = read_error(
+                reply, endpoint=None, request_id=None, doing=doing, advise=self._advise
+            )
+            if isinstance(error, RateLimitError):
+                error.retry_after_s = read_retry_after(reply, wall_now_s=time.time())
+            raise error
+        if reply.fault is not None:
+            raise reply.fault
+        return reply
+
+    def _advise(self, status_code: int, /, *, is_own: bool | None) -> str | None:
+        # Whoever answers here is Maton, whatever the form of the body.
+        del is_own
+        return _ADVICE.get(status_code) or self.gateway.advise(status_code, is_own=True)
+
+
+def _path_of(connection_id: str) -> str:
+    return f"{PATH}/{check_path_part(connection_id, what='connection_id')}"
+
+
+@asynccontextmanager
+async def open_control(
+    gateway: Maton,
+    *,
+    timeouts: CallTimeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[Control]:
+    """Open the control API of an account and close its connections afterwards.
+
+    Args:
+        gateway: Where to ask, and with which key.
+        timeouts: How long a call may take; the usual ones by default.
+        ssl_context: Whom to trust, instead of the system's authorities.
+
+    Raises:
+        ConfigError: The gateway has no key.
+    """
+    chosen = timeouts or CallTimeouts()
+    transport = AioTransport(
+        _ControlOrigin(maton=gateway),
+        # Nothing here is worth the long wait that a job's receipt is.
+        timeouts=evolve(chosen, submit_s=chosen.total_s),
+        limits=CallLimits(),
+        ssl_context=ssl_context,
+    )
+    await transport.open()
+    try:
+        yield Control(gateway, transport)
+    finally:
+        await transport.aclose()
+
+
 async def list_connections(
-    gateway: Maton, *, status: str | None = None, timeouts: CallTimeouts | None = None
+    gateway: Maton,
+    *,
+    status: str | None = None,
+    timeouts: CallTimeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> tuple[Connection, ...]:
     """Return the fal-ai connections of a Maton account.
+
+    A cancelled call leaves nothing behind.
 
     Args:
         gateway: Where to ask, and with which key.
         status: Only those of this status, such as `ACTIVE`; None for all.
         timeouts: How long the call may take; the usual ones by default.
+        ssl_context: Whom to trust, instead of the system's authorities.
 
     Raises:
         ConfigError: The gateway has no key.
         AuthenticationError: The key is refused.
+        RateLimitError: The account made too many calls a second.
         ApiError: Maton answered no.
         TransportError: There was no whole answer.
         WireError: The answer is no list of connections.
@@ -96,48 +188,90 @@ async def list_connections(
         >>> [one.status for one in asyncio.run(main())]
         ['ACTIVE']
     """
-    query = {"app": APP} | ({} if status is None else {"status": status})
-    transport = AioTransport(
-        _ControlOrigin(maton=gateway), timeouts=timeouts or CallTimeouts(), limits=CallLimits()
-    )
-    await transport.open()
-    try:
-        reply = await transport.send(Call(Verb.STATUS, "GET", f"/connections?{urlencode(query)}"))
-    finally:
-        await transport.aclose()
-    return _read_connections(reply)
+    async with open_control(gateway, timeouts=timeouts, ssl_context=ssl_context) as control:
+        return await control.list(status)
 
 
-def _read_connections(reply: Reply) -> tuple[Connection, ...]:
-    if reply.fault is not None:
-        raise reply.fault
-    if reply.status_code in {401, 403}:
-        raise AuthenticationError(
-            "Maton refuses the key; copy MATON_API_KEY again from maton.ai/settings",
-            status_code=reply.status_code,
-        )
-    if not 200 <= reply.status_code < 300:
-        raise ApiError(
-            f"Maton's control API answered {reply.status_code}; try again later",
-            status_code=reply.status_code,
-            retryable=reply.status_code >= 500,
-        )
-    try:
-        body: Any = codec.load_json(reply.body)
-        return tuple(_read_connection(one) for one in body["connections"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise WireError(
-            "Maton's control API did not answer with a list of connections; is control_url right?",
-            status_code=reply.status_code,
-        ) from None
+async def create_connection(
+    gateway: Maton,
+    *,
+    method: str | None = None,
+    timeouts: CallTimeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Connection:
+    """Make a fal-ai connection; its owner enters the fal key at its `url`.
+
+    Show the address to that person alone: it holds a secret. If the call is
+    cancelled or its answer lost, there may be a PENDING connection.
+
+    Args:
+        gateway: Where to ask, and with which key.
+        method: How to connect; None leaves Maton's choice, `API_KEY`.
+        timeouts: How long the call may take; the usual ones by default.
+        ssl_context: Whom to trust, instead of the system's authorities.
+
+    Returns:
+        The connection, PENDING.
+
+    Raises:
+        ConfigError: The gateway has no key.
+        AuthenticationError: The key is refused.
+        ApiError: Maton answered no.
+        TransportError: There was no whole answer; a connection may be there.
+        WireError: The answer holds no connection.
+    """
+    async with open_control(gateway, timeouts=timeouts, ssl_context=ssl_context) as control:
+        return await control.create(method)
 
 
-def _read_connection(fields: dict[str, Any]) -> Connection:
-    url = fields.get("url")
-    return Connection(
-        connection_id=printable(str(fields["connection_id"]), limit=120),
-        status=printable(str(fields.get("status", "")), limit=40),
-        app=printable(str(fields.get("app", "")), limit=80),
-        url=url if isinstance(url, str) else None,
-        created_at=fields.get("creation_time"),
-    )
+async def get_connection(
+    gateway: Maton,
+    connection_id: str,
+    *,
+    timeouts: CallTimeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Connection:
+    """Return one connection.
+
+    A cancelled call leaves nothing behind.
+
+    Args:
+        gateway: Where to ask, and with which key.
+        connection_id: Its id.
+        timeouts: How long the call may take; the usual ones by default.
+        ssl_context: Whom to trust, instead of the system's authorities.
+
+    Raises:
+        ArgumentError: The id is none.
+        RequestNotFoundError: There is no such connection.
+        FalqError: As `list_connections` says.
+    """
+    async with open_control(gateway, timeouts=timeouts, ssl_context=ssl_context) as control:
+        return await control.get(connection_id)
+
+
+async def delete_connection(
+    gateway: Maton,
+    connection_id: str,
+    *,
+    timeouts: CallTimeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> None:
+    """Delete a connection and the fal key that it holds.
+
+    Jobs that were submitted through it can no longer be reached through Maton.
+    If the call is cancelled, the connection may be there or not.
+
+    Args:
+        gateway: Where to ask, and with which key.
+        connection_id: Its id.
+        timeouts: How long the call may take; the usual ones by default.
+        ssl_context: Whom to trust, instead of the system's authorities.
+
+    Raises:
+        ArgumentError: The id is none.
+        RequestNotFoundError: There is no such connection.
+        FalqError: As `list_connections` says.
+    """
+    async with open_control(gateway, timeouts=timeouts, ssl_context=ssl_context) as control:
+        await control.delete(connection_id)

@@ -14,8 +14,10 @@ jobs. Nothing here shares wire code with the client.
 
 from __future__ import annotations
 
+from falq.emulator.messages import Feed as Feed
 from falq.emulator.messages import Reply as Reply
 from falq.emulator.messages import Request as Request
+from falq.emulator.messages import Step as Step
 from falq.emulator.messages import Transmission as Transmission
 from falq.emulator.routes import App as App
 from falq.emulator.scenario import Fault as Fault
@@ -27,9 +29,11 @@ __all__ = [
     "App",
     "Emulator",
     "Fault",
+    "Feed",
     "Reply",
     "Request",
     "Scenario",
     "Statistics",
+    "Step",
     "Transmission",
 ]

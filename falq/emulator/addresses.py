@@ -11,12 +11,13 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
-QueueVerb = Literal["submit", "status", "result", "cancel"]
+QueueVerb = Literal["submit", "status", "status_stream", "result", "cancel"]
 
 NAMESPACES = frozenset({"workflows", "comfy"})
 
 _BY_METHOD: dict[tuple[str, tuple[str, ...]], QueueVerb] = {
     ("GET", ("status",)): "status",
+    ("GET", ("status", "stream")): "status_stream",
     ("GET", ()): "result",
     ("PUT", ("cancel",)): "cancel",
 }

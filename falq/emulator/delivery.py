@@ -30,13 +30,15 @@ def _date_line(second: int) -> str:
     return f"date: {formatdate(second, usegmt=True)}\r\n"
 
 
-def write_head(reply: Reply, *, length: int, keep_alive: bool) -> bytes:
-    """Return status line and headers of a reply that announces `length` bytes."""
+def write_head(reply: Reply, *, length: int | None, keep_alive: bool) -> bytes:
+    """Return status line and headers of a reply of `length` bytes; None for one in chunks."""
     code = reply.status_code
     lines = [_STATUS_LINES.get(code) or f"HTTP/1.1 {code} Unknown\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
     lines.append(_date_line(int(time.time())))
-    if code not in _NO_BODY_CODES:
+    if length is None:
+        lines.append("transfer-encoding: chunked\r\n")
+    elif code not in _NO_BODY_CODES:
         lines.append(f"content-length: {length}\r\n")
     if not keep_alive:
         lines.append("connection: close\r\n")
@@ -47,7 +49,8 @@ def write_head(reply: Reply, *, length: int, keep_alive: bool) -> bytes:
 def is_ordinary(reply: Reply) -> bool:
     """Return whether a reply can be written in one go, at once."""
     transmission = reply.transmission
-    return transmission.manner == "normal" and not transmission.delay_s
+    is_now = transmission.manner == "normal" and not transmission.delay_s
+    return is_now and reply.feed is None
 
 
 def write_whole(reply: Reply, transport: asyncio.WriteTransport, *, keep_alive: bool) -> None:

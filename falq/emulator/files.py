@@ -45,6 +45,7 @@ class MediaShelf:
         self._promises: dict[str, _Promise] = {}
         self._drawn: OrderedDict[str, bytes] = OrderedDict()
         self._drawn_bytes = 0
+        self._added = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -65,9 +66,20 @@ class MediaShelf:
             draw: Makes the bytes. It may be called more than once, in any thread,
                 and must give the same bytes each time.
         """
-        path = f"{PREFIX}{len(self._promises):08x}/{quote(name, safe='')}"
+        path = f"{PREFIX}{self._added:08x}/{quote(name, safe='')}"
+        self._added += 1
         self._promises[path] = _Promise(content_type, draw)
         return f"{self._base_url}{path}"
+
+    def put(self, path: str, content_type: str, data: bytes) -> None:
+        """Place a file that somebody brought.
+
+        Args:
+            path: Where, below `PREFIX`; none that `add` gives begins with `u`.
+            content_type: What it will be served as.
+            data: Its bytes.
+        """
+        self._promises[path] = _Promise(content_type, lambda: data)
 
     def find(self, url: str) -> StoredFile | None:
         """Return the file behind one of this shelf's URLs or a `data:` URL, else None."""
@@ -76,6 +88,14 @@ class MediaShelf:
         if not url.startswith(f"{self._base_url}{PREFIX}"):
             return None
         return self.read(url[len(self._base_url) :])
+
+    def remove(self, url: str) -> bool:
+        """Forget the file behind one of this shelf's URLs; False if there is none."""
+        path = url.removeprefix(self._base_url)
+        with self._lock:
+            dropped = self._drawn.pop(path, b"")
+            self._drawn_bytes -= len(dropped)
+            return self._promises.pop(path, None) is not None
 
     def has(self, path: str) -> bool:
         """Return whether a file was promised at this path."""
@@ -105,6 +125,7 @@ class MediaShelf:
             self._promises.clear()
             self._drawn.clear()
             self._drawn_bytes = 0
+            self._added = 0
 
     def _keep(self, path: str, data: bytes) -> None:
         with self._lock:

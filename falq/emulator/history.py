@@ -93,8 +93,8 @@ def read_query(query: str, wall_now: datetime) -> HistoryQuery:
     fields = {name: values[-1] for name, values in parse_qs(query).items()}
     return HistoryQuery(
         endpoints=frozenset(read_endpoints(query)),
-        start=_read_time(fields, "start", wall_now - _USUAL_SPAN),
-        end=_read_time(fields, "end", _LAST),
+        start=read_instant(fields, "start", wall_now - _USUAL_SPAN),
+        end=read_instant(fields, "end", _LAST),
         status=_read_word(fields, "status", tuple(_STATUS_CODES)),
         request_id=fields.get("request_id"),
         has_payloads=_read_word(fields, "expand", ("payloads",)) is not None,
@@ -169,7 +169,8 @@ def _write(row: _Row, queue: Queue, scenario: Scenario, *, has_payloads: bool) -
         "duration": None if ending is None or not job.attempt else job.run_s,
     }
     if has_payloads:
-        is_kept = scenario.stores_io and job.order.stores_io and scenario.history_stores_payloads
+        is_stored = scenario.stores_io and job.order.stores_io and scenario.history_stores_payloads
+        is_kept = is_stored and not job.has_lost_payloads
         item["json_input"] = job.order.arguments if is_kept else None
         item["json_output"] = json.loads(ending.body) if is_kept and ending is not None else None
     return item
@@ -184,7 +185,12 @@ def _write_time(queue: Queue, instant: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def _read_time(fields: dict[str, str], name: str, usual: datetime) -> datetime:
+def read_instant(fields: dict[str, str], name: str, usual: datetime) -> datetime:
+    """Return a time of a query, UTC if it names no zone, or `usual` without one.
+
+    Raises:
+        BadQueryError: It is none.
+    """
     text = fields.get(name)
     if text is None:
         return usual

@@ -32,6 +32,7 @@ class Order:
         stores_io: Whether input and output are kept.
         max_queue_length: Refused if the line is at least this long.
         intent: The client's own id of the submission.
+        webhook_url: What to call when the job ends.
     """
 
     endpoint: str
@@ -44,6 +45,7 @@ class Order:
     stores_io: bool = True
     max_queue_length: int | None = None
     intent: str | None = None
+    webhook_url: str | None = None
 
 
 @define(eq=False, kw_only=True)
@@ -65,6 +67,7 @@ class Job:
         ending: How it ended.
         expires: Instant from which the result is gone.
         is_gone: No call finds it any more.
+        has_lost_payloads: What was stored of its input and output was deleted.
         polls: Status calls for it.
     """
 
@@ -82,6 +85,7 @@ class Job:
     ending: Ending | None = None
     expires: float = float("inf")
     is_gone: bool = False
+    has_lost_payloads: bool = False
     polls: int = 0
 
 

@@ -1,26 +1,25 @@
-"""The Maton gateway before the queue: its key, its connection, its path mapping.
+"""The Maton gateway before the queue: its key, its rate, its connections.
 
 Owns what Maton adds to fal and nothing of the queue itself: `routes` asks it
 first and then answers the native path, whose bodies keep fal's own URLs, as the
-real gateway's do.
+real gateway's do. The connections themselves are `connections`'.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from datetime import UTC, datetime
-from urllib.parse import parse_qs
 
 from attrs import frozen
 
+from falq.emulator.connect_page import answer_page
+from falq.emulator.connections import CONNECT_PATH, Connections
+from falq.emulator.connections import PATH as CONNECTIONS_PATH
 from falq.emulator.endings import encode
 from falq.emulator.messages import Reply, Request
 from falq.emulator.scenario import Scenario
 
 PREFIX = "/_maton"
 APP = "/fal-ai"
-CONNECTIONS = "/connections"
-CONNECTION_ID = "7355bd0b-8aaf-4c58-9122-a1e3d454414d"
 
 _JSON = (("content-type", "application/json"),)
 _RATE_WINDOW_S = 1.0
@@ -41,16 +40,17 @@ class MatonError:
 
 
 class MatonGateway:
-    """Maton's own checks and its list of connections.
+    """Maton's own checks, its control API and the page of a connection.
 
     Args:
         scenario: Which keys and connection it has.
-        wall_offset_s: Unix time of instant 0, for the connection's times.
+        base_url: Origin of the page.
+        wall_offset_s: Unix time of instant 0, for the connections' times.
     """
 
-    def __init__(self, scenario: Scenario, *, wall_offset_s: float) -> None:
+    def __init__(self, scenario: Scenario, *, base_url: str, wall_offset_s: float) -> None:
         self._scenario = scenario
-        self._made_at = datetime.fromtimestamp(wall_offset_s, UTC).isoformat()
+        self._connections = Connections(scenario, base_url=base_url, wall_offset_s=wall_offset_s)
         self._recent: deque[float] = deque()
 
     def refuse(self, request: Request, now: float) -> Reply | None:
@@ -60,31 +60,17 @@ class MatonGateway:
 
     def refuse_connection(self, request: Request) -> Reply | None:
         """Return why there is no connection to send this through, or None."""
-        wanted = request.headers.get("maton-connection", CONNECTION_ID)
-        if self._scenario.maton_connection == "ACTIVE" and wanted == CONNECTION_ID:
+        if self._connections.choose(request.headers.get("maton-connection")) is not None:
             return None
         return MatonError(400, "No active connection for app fal-ai").as_reply()
 
-    def list_connections(self, request: Request) -> Reply:
-        """Return the connections that the query asks for."""
-        query = parse_qs(request.query)
-        status = self._scenario.maton_connection
-        is_asked = query.get("app", ["fal-ai"]) == ["fal-ai"]
-        is_asked &= query.get("status", [status]) == [status]
-        found = [self._connection()] if is_asked and status != "NONE" else []
-        return Reply(status_code=200, headers=_JSON, body=encode({"connections": found}))
+    def control(self, request: Request, path: str, wall_s: float) -> Reply:
+        """Answer a call of the control API, whose key was checked."""
+        return self._connections.answer(request, path, wall_s)
 
-    def _connection(self) -> dict[str, object]:
-        return {
-            "connection_id": CONNECTION_ID,
-            "status": self._scenario.maton_connection,
-            "creation_time": self._made_at,
-            "last_updated_time": self._made_at,
-            "url": "https://connect.maton.ai/?session_token=emulated",
-            "app": "fal-ai",
-            "method": "API_KEY",
-            "metadata": {},
-        }
+    def show_page(self, request: Request, wall_s: float) -> Reply:
+        """Answer a browser on the page of a connection, which asks for no Maton key."""
+        return answer_page(self._connections, request, wall_s)
 
     def _check_key(self, request: Request) -> MatonError | None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -102,3 +88,14 @@ class MatonGateway:
             return MatonError(429, "Rate limit exceeded")
         self._recent.append(now)
         return None
+
+
+def is_control_path(path: str) -> bool:
+    """Return whether a path below Maton's address is the control API's."""
+    parent, _, last = path.rstrip("/").rpartition("/")
+    return f"{parent}/{last}" == CONNECTIONS_PATH or parent == CONNECTIONS_PATH
+
+
+def is_page_path(path: str) -> bool:
+    """Return whether a path of the emulator is the page of a connection."""
+    return path == CONNECT_PATH

@@ -8,8 +8,8 @@ network live.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
 
 from attrs import field, frozen
 
@@ -70,9 +70,48 @@ class Reply:
             which belongs to whoever sends it.
         body: The body's bytes as they travel.
         transmission: How it travels.
+        feed: What tells the body bit by bit, or the whole reply later.
     """
 
     status_code: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     transmission: Transmission = NORMAL
+    feed: Feed | None = None
+
+
+@frozen(kw_only=True)
+class Step:
+    """What a feed has to say at an instant.
+
+    Attributes:
+        pieces: Bytes to send now, each by itself.
+        due: Instant at which to ask again, unless the feed wakes whoever asks sooner.
+        is_over: Nothing follows.
+        is_cut: The connection breaks now, in the middle of the body.
+        reply: Takes the place of the reply that the feed came with.
+    """
+
+    pieces: tuple[bytes, ...] = ()
+    due: float = float("inf")
+    is_over: bool = False
+    is_cut: bool = False
+    reply: Reply | None = None
+
+
+class Feed(Protocol):
+    """A reply that comes with time, asked by whoever carries its bytes.
+
+    Attributes:
+        wake: Called when there may be more to say before it is due.
+    """
+
+    wake: Callable[[], None]
+
+    def take(self, now: float) -> Step:
+        """Return what there is to say at an instant, never before that of an earlier call."""
+        ...
+
+    def close(self, now: float) -> None:
+        """Note that nobody listens any more; safe to call twice."""
+        ...

@@ -42,6 +42,7 @@ def read_order(request: Request, address: Address) -> Order:
         stores_io=headers.get("x-fal-store-io") != "0",
         max_queue_length=_read_length(request.query),
         intent=headers.get("x-falq-intent"),
+        webhook_url=_read_webhook(request.query),
     )
 
 
@@ -72,6 +73,12 @@ def _read_timeout_s(text: str | None) -> float | None:
     if not timeout_s > _SHORTEST_TIMEOUT_S:
         raise BadTimeoutError(text)
     return timeout_s
+
+
+def _read_webhook(query: str) -> str | None:
+    if "fal_webhook" not in query:
+        return None
+    return parse_qs(query).get("fal_webhook", [""])[-1] or None
 
 
 def _read_length(query: str) -> int | None:

@@ -47,7 +47,29 @@ FaultKind = Literal[
     "bomb",
 ]
 Verb = Literal[
-    "submit", "status", "result", "cancel", "file", "connections", "history", "prices", "any"
+    "submit",
+    "status",
+    "result",
+    "cancel",
+    "file",
+    "connections",
+    "history",
+    "prices",
+    "catalogue",
+    "usage",
+    "payloads",
+    "token",
+    "socket",
+    "message",
+    "status_stream",
+    "run",
+    "stream",
+    "upload_token",
+    "upload_initiate",
+    "upload",
+    "upload_part",
+    "upload_complete",
+    "any",
 ]
 Advertised = Literal["own", "fal", "foreign", "http", "userinfo", "port"]
 
@@ -213,6 +235,43 @@ class Scenario:
             the whole call 404.
         has_file_ranges: Files answer `Range` with 206; else always with the whole.
         has_changing_files: Each answer about a file has another `ETag`.
+        storage_url: Base of the addresses that uploads are sent to, if it is not
+            the emulator's own.
+        upload_token_life_s: Life of a token for uploads, in seconds.
+        signed_life_s: Life of a signed upload address, in seconds.
+        kept_upload_bytes: Largest uploaded file that can be read again; of a
+            larger one the parts are counted and dropped.
+        webhook_targets: Webhooks go to addresses of this machine only, or anywhere.
+        webhook_delay_s: Wait from a job's end to its webhook, in seconds.
+        webhook_jitter_s: Further wait of up to so many seconds, drawn for each: later
+            ends are told before earlier ones.
+        webhook_copies: Every delivery is made so often.
+        webhook_loss_probability: Chance that a job's webhook never comes.
+        webhook_payload: Whole, or `null` with a `payload_error`.
+        webhook_forgery: What is wrong with deliveries: the key, the body after it
+            was signed, the time, the form of the signature, or all headers missing.
+        webhook_forged_attempts: So many first attempts of each delivery are wrong;
+            none named makes it all of them.
+        jwt_address: Where tokens of sockets are asked for: `/tokens/`
+            (`classic`), `/tokens/realtime` (`realtime`), or `both`.
+        jwt_form: A bare JSON string (`text`), or an object that holds it.
+        bad_jwt: A wrong or ended token is told of by the first frame, or the
+            handshake answers 401.
+        checks_jwt_always: A token that ends ends its socket, at the next message.
+        realtime_idle_s: Silence after which a realtime socket is closed with
+            TIMEOUT, in seconds.
+        stream_ping_s: Silence after which a status stream brings a comment, in seconds.
+        stream_newline: How lines of streams end.
+        stream_piece_bytes: Streams come in pieces of so many bytes, which cuts
+            characters in two. Default: an event at a time.
+        has_multi_line_data: Each event of a stream has several data lines.
+        stream_end: A status stream ends after COMPLETED, at the end without it, after
+            its first event, without any, or with a broken connection.
+        concurrency_code: Status of a direct run when every runner is taken.
+        dropped_run: A direct run whose caller went away is cancelled, or runs on.
+        stream_parts: Partial outputs that an output stream brings before the whole.
+        stream_error: A run that fails in an output stream tells so in an event, cuts
+            the connection, or had answered with an error in place of the stream.
         faults: What goes wrong, in order of precedence.
     """
 
@@ -266,6 +325,41 @@ class Scenario:
     unpriced: Literal["absent", "not_found"] = "absent"
     has_file_ranges: bool = True
     has_changing_files: bool = False
+    storage_url: str | None = None
+    upload_token_life_s: float = field(default=3600.0, validator=_at_least_0)
+    signed_life_s: float = field(default=900.0, validator=_at_least_0)
+    kept_upload_bytes: int = field(default=256 * 1024 * 1024, validator=_at_least_0)
+    webhook_targets: Literal["loopback", "any"] = "loopback"
+    webhook_delay_s: float = field(default=0.0, validator=_at_least_0)
+    webhook_jitter_s: float = field(default=0.0, validator=_at_least_0)
+    webhook_copies: int = field(default=1, validator=validators.ge(1))
+    webhook_loss_probability: float = field(
+        default=0.0, validator=validators.and_(validators.ge(0), validators.le(1))
+    )
+    webhook_payload: Literal["full", "null"] = "full"
+    webhook_forgery: (
+        Literal[
+            "wrong_key", "other_body", "old_timestamp", "future_timestamp", "bad_hex", "unsigned"
+        ]
+        | None
+    ) = None
+    webhook_forged_attempts: int | None = field(default=1, validator=_optional_at_least_0)
+    jwt_address: Literal["both", "classic", "realtime"] = "both"
+    jwt_form: Literal["text", "token", "detail"] = "text"
+    bad_jwt: Literal["frame", "handshake"] = "frame"
+    checks_jwt_always: bool = False
+    realtime_idle_s: float = field(default=60.0, validator=validators.gt(0))
+    stream_ping_s: float = field(default=15.0, validator=validators.gt(0))
+    stream_newline: Literal["lf", "crlf", "cr"] = "lf"
+    stream_piece_bytes: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
+    has_multi_line_data: bool = False
+    stream_end: Literal["completed", "missing", "early", "empty", "cut"] = "completed"
+    concurrency_code: Literal[429, 200] = 429
+    dropped_run: Literal["cancelled", "runs_on"] = "cancelled"
+    stream_parts: int = field(default=3, validator=_at_least_0)
+    stream_error: Literal["event", "cut", "head"] = "event"
     faults: tuple[Fault, ...] = field(default=(), converter=tuple)
 
     def __attrs_post_init__(self) -> None:

@@ -28,9 +28,13 @@ from falq.emulator.messages import Request
 from falq.emulator.models import find_model as find_known_model
 from falq.emulator.models.base import Model
 from falq.emulator.platform import PREFIX as PLATFORM_PREFIX
+from falq.emulator.postman import Postman
+from falq.emulator.realtime import SocketOrder, is_socket_path
+from falq.emulator.realtime_socket import talk
 from falq.emulator.routes import App
 from falq.emulator.scenario import Scenario
 from falq.emulator.statistics import Statistics
+from falq.emulator.streams_delivery import deliver_feed
 from falq.gateways import Fal, Maton
 
 T = TypeVar("T")
@@ -88,6 +92,7 @@ class Emulator:
         self._app: App | None = None
         self._runner: web.ServerRunner | None = None
         self._painter: ThreadPoolExecutor | None = None
+        self._postman: Postman | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
@@ -130,6 +135,7 @@ class Emulator:
             base_url=self.url,
             wall_offset_s=time.time() - self._clock(),
         )
+        self._postman = Postman(self._app, self._clock)
         self._painter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="falq-emulator")
         server = _CountingServer(self._answer, handler_cancellation=True, access_log=None)
         server.on_connection = self._count_connection
@@ -148,6 +154,8 @@ class Emulator:
             self._painter.shutdown(wait=False, cancel_futures=True)
         for task in tuple(self._under_way):
             task.cancel()
+        if self._postman is not None:
+            await self._postman.aclose()
         await runner.cleanup()
 
     @property
@@ -220,6 +228,8 @@ class Emulator:
         if app is None or transport is None:
             return _Delivered(is_reusable=False)
         path, _, query = request.raw_path.partition("?")
+        if request.headers.get("upgrade", "").lower() == "websocket" and is_socket_path(path):
+            return await self._open_socket(request, app, transport)
         content = request.content
         body = await (content.read() if content.is_eof() else self._breakable(content.read()))
         if path.startswith(FILES_PREFIX) and not app.files.is_drawn(path):
@@ -230,12 +240,40 @@ class Emulator:
             method=request.method, path=path, query=query, headers=request.headers, body=body
         )
         reply = app.handle(asked, self._clock())
+        if self._postman is not None:
+            self._postman.wake()
         keep_alive = request.keep_alive
         if is_ordinary(reply):
             write_whole(reply, transport, keep_alive=keep_alive)
             return _Delivered(is_reusable=keep_alive)
-        is_reusable = await self._breakable(deliver(reply, transport, keep_alive=keep_alive))
+        if reply.feed is not None and reply.transmission.manner == "normal":
+            work = deliver_feed(reply, transport, clock=self._clock, keep_alive=keep_alive)
+        else:
+            work = deliver(reply, transport, keep_alive=keep_alive)
+        is_reusable = await self._breakable(work)
         return _Delivered(is_reusable=bool(is_reusable))
+
+    async def _open_socket(
+        self, request: web.BaseRequest, app: App, transport: asyncio.Transport
+    ) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        asked = Request(method=request.method, path=path, query=query, headers=request.headers)
+        order = app.admit_socket(asked, self._clock())
+        if not isinstance(order, SocketOrder):
+            await self._breakable(deliver(order, transport, keep_alive=False))
+            transport.close()
+            return _Delivered(is_reusable=False)
+        loop = asyncio.get_running_loop()
+        talking = talk(
+            request,
+            order,
+            desk=app.realtime,
+            scenario=self.scenario,
+            clock=self._clock,
+            pick=app.pick_message_fault,
+            beside=lambda work: loop.run_in_executor(self._painter, work),
+        )
+        return await self._breakable(talking) or _Delivered(is_reusable=False)
 
     async def _draw(self, app: App, path: str) -> None:
         """Draw a file beside the loop, so that others are answered meanwhile."""

@@ -39,6 +39,20 @@ class Statistics:
         jobs_per_input: How many inputs made so many jobs, for inputs that came
             without an `X-Falq-Intent` header.
         repeated_intents: Jobs whose `X-Falq-Intent` an earlier job had carried.
+        uploads: Files that were uploaded.
+        uploads_open: Uploads that were begun and not finished.
+        upload_parts: Parts that came in; a file in one piece is one part.
+        uploaded_bytes: Bytes that came in, those of unfinished uploads as well.
+        keys_at_storage: Calls to storage hosts that carried a fal key.
+        tokens: Tokens of sockets that were handed out.
+        sockets: Websockets that were opened.
+        sockets_open: Of these, those that are open.
+        socket_messages: Messages that came to realtime apps.
+        socket_results: Results that they gave.
+        socket_dropped: Messages dropped because more than `max_buffering` waited.
+        deliveries: Webhooks by what became of them: `sent` counts attempts, of which
+            `accepted`, `refused` and `redirected` are the answers; `given_up`,
+            `dropped` (not on loopback) and `lost` count deliveries.
     """
 
     calls: Mapping[str, int]
@@ -58,6 +72,18 @@ class Statistics:
     duplicates: int
     jobs_per_input: Mapping[int, int]
     repeated_intents: int
+    uploads: int = 0
+    uploads_open: int = 0
+    upload_parts: int = 0
+    uploaded_bytes: int = 0
+    keys_at_storage: int = 0
+    tokens: int = 0
+    sockets: int = 0
+    sockets_open: int = 0
+    socket_messages: int = 0
+    socket_results: int = 0
+    socket_dropped: int = 0
+    deliveries: Mapping[str, int] = field(factory=dict)
 
 
 @frozen

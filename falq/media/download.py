@@ -131,7 +131,7 @@ class StorageHosts:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._most_connections,
-                socket_factory=functools.partial(_make_socket, is_allowed=is_allowed),
+                socket_factory=functools.partial(make_checked_socket, is_allowed=is_allowed),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -190,7 +190,18 @@ class StorageHosts:
 _NOT_PUBLIC = "is not a public address"
 
 
-def _make_socket(info: tuple[Any, ...], *, is_allowed: Callable[[str], bool]) -> socket.socket:
+def make_checked_socket(
+    info: tuple[Any, ...], *, is_allowed: Callable[[str], bool]
+) -> socket.socket:
+    """Return a socket for an address that may be connected to.
+
+    Args:
+        info: What the resolver gave for it.
+        is_allowed: Whether an address may.
+
+    Raises:
+        OSError: It may not.
+    """
     family, kind, protocol, _, address = info
     if not is_allowed(address[0]):
         raise OSError(errno.EACCES, f"{address[0]} {_NOT_PUBLIC}")

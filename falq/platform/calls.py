@@ -2,12 +2,14 @@
 
 Owns how often a listing is asked for, how its pages are walked, and the reading
 of `{"error": {…}}` (fal-wire 9 and 4.2, shape 6). It never opens a socket or
-chooses a host: `send` does, from the gateway's own addresses. `history` and
-`prices` call it.
+chooses a host: `send` does, from the gateway's own addresses. Its neighbors in
+this room call it.
 
 Rules:
-    1. Listings change nothing, so they are asked again after a broken connection,
-       408, 429, 5xx or an answer that is no JSON: `ATTEMPTS` times in all.
+    1. What may be asked twice is asked again after a broken connection, 408, 429,
+       5xx or an answer that is no JSON: `ATTEMPTS` times in all. Listings and
+       estimates change nothing; what changes something comes with an
+       `Idempotency-Key`, or is not given to `fetch`.
     2. A list is whole or an error. Who counts its rows must not be given half.
 """
 
@@ -100,7 +102,7 @@ async def fetch_pages(
         more = [] if cursor is None else [("cursor", cursor)]
         target = f"{path}?{urlencode([*query, *more])}"
         call = Call(Verb.PLATFORM, "GET", target, origin=Origin.PLATFORM)
-        page = await _fetch(send, call, doing=doing, endpoint=endpoint, tries=tries)
+        page = await fetch(send, call, doing=doing, endpoint=endpoint, tries=tries)
         yield page
         cursor = _read_cursor(page, doing)
         if cursor is None:
@@ -122,9 +124,24 @@ def _read_cursor(page: codec.JsonObject, doing: str) -> str | None:
     return None
 
 
-async def _fetch(
+async def fetch(
     send: Send, call: Call, *, doing: str, endpoint: EndpointId | None, tries: Tries
 ) -> codec.JsonObject:
+    """Return the object that answers a call which may be sent twice.
+
+    Args:
+        send: Carries a call.
+        call: What to ask.
+        doing: What the call does, for messages.
+        endpoint: What it is about, if that is one.
+        tries: How it is tried again.
+
+    Raises:
+        ApiError: The API says no.
+        WireError: The answer is no object.
+        TransportError: There was no whole answer.
+        UnsupportedError: The gateway does not reach the Platform API.
+    """
     attempt = 0
     while True:
         attempt += 1

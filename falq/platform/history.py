@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -23,6 +23,9 @@ from falq.model import EndpointId, check_request_id
 from falq.platform.calls import USUAL_TRIES, Send, Tries, fetch_pages
 
 PATH = "/models/requests/by-endpoint"
+
+RequestStatus: TypeAlias = Literal["success", "error", "user_error"]
+"""How a request ended: with a result, by the server's fault, or by the input's."""
 
 PAGE_ITEMS = 100
 """Rows on a page: the most that fal gives."""
@@ -62,6 +65,8 @@ def find_requests(
     end: datetime,
     *,
     with_payloads: bool,
+    status: RequestStatus | None = None,
+    request_id: str | None = None,
     tries: Tries = USUAL_TRIES,
 ) -> AsyncIterator[HistoryItem]:
     """Return the requests of an endpoint that the history has, page by page as it is read.
@@ -72,6 +77,8 @@ def find_requests(
         start: The window's first instant, with a time zone.
         end: The instant after the window, with a time zone; after `start`.
         with_payloads: Ask for inputs and outputs.
+        status: Only requests that ended so; default is all that are listed.
+        request_id: Only this request.
         tries: How a page is tried again.
 
     Returns:
@@ -79,7 +86,7 @@ def find_requests(
         with all rows seen, or raises.
 
     Raises:
-        ArgumentError: The window is none. Nothing was sent.
+        ArgumentError: The window or the id is none. Nothing was sent.
         UnsupportedError: The gateway does not reach the Platform API. Raised by
             the iterator, as are those below. Nothing was sent.
         ApiError: The API says no.
@@ -88,14 +95,18 @@ def find_requests(
     """
     query = [
         ("endpoint_id", str(endpoint)),
-        ("start", _write_time(start, "start")),
-        ("end", _write_time(end, "end")),
+        ("start", write_time(start, "start")),
+        ("end", write_time(end, "end")),
         ("limit", str(PAGE_ITEMS)),
     ]
     if start >= end:
         raise ArgumentError("end must come after start", argument="end")
     if with_payloads:
         query.append(("expand", "payloads"))
+    if status is not None:
+        query.append(("status", status))
+    if request_id is not None:
+        query.append(("request_id", check_request_id(request_id)))
     return _read_all(send, endpoint, query, tries)
 
 
@@ -114,7 +125,16 @@ async def _read_all(
                 yield item
 
 
-def _write_time(at: datetime, name: str) -> str:
+def write_time(at: datetime, name: str) -> str:
+    """Return an instant as the API takes it.
+
+    Args:
+        at: With a time zone.
+        name: The argument that it came as, for the message.
+
+    Raises:
+        ArgumentError: It has no time zone.
+    """
     if at.utcoffset() is None:
         raise ArgumentError(
             f"{name} has no time zone; give an aware time, such as datetime.now(UTC)",
@@ -144,9 +164,9 @@ def _read_item(row: Any, endpoint: EndpointId) -> HistoryItem:
     return HistoryItem(
         request_id=check_request_id(row.get("request_id")),
         endpoint=name if isinstance(name, str) else str(endpoint),
-        sent_at=_read_time(row.get("sent_at")),
-        started_at=_read_time(row.get("started_at")),
-        ended_at=_read_time(row.get("ended_at")),
+        sent_at=read_time(row.get("sent_at")),
+        started_at=read_time(row.get("started_at")),
+        ended_at=read_time(row.get("ended_at")),
         status_code=code if type(code) is int else None,
         duration_s=float(duration_s) if type(duration_s) in {int, float} else None,
         input=row.get("json_input"),
@@ -154,7 +174,8 @@ def _read_item(row: Any, endpoint: EndpointId) -> HistoryItem:
     )
 
 
-def _read_time(text: object) -> datetime | None:
+def read_time(text: object) -> datetime | None:
+    """Return an instant that the API told, UTC; None if it told none."""
     if not isinstance(text, str):
         return None
     try:

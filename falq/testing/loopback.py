@@ -26,6 +26,8 @@ from falq.errors import (
     TransportTimeoutError,
 )
 from falq.gateways import Fal, Gateway, Maton
+from falq.media.storage import StorageCall
+from falq.testing.loopback_streams import LoopbackReplyStream
 
 
 class LoopbackEmulator:
@@ -93,6 +95,7 @@ class LoopbackTransport:
     Attributes:
         refusals: Connections to refuse from now on; each call counts one down.
         calls: Every call that was sent, in order.
+        storage: Carries what has no key: the bytes of uploads.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class LoopbackTransport:
         self._limits = limits or CallLimits()
         self.refusals = 0
         self.calls: list[Call] = []
+        self.storage = LoopbackStorage(app, latency_s=latency_s)
 
     async def open(self) -> None:
         """Nothing is needed."""
@@ -131,7 +135,41 @@ class LoopbackTransport:
         request = self._request(call)
         self.calls.append(call)
         answer = self._app.handle(request, asyncio.get_running_loop().time())
+        if answer.feed is not None and answer.transmission.manner == "normal":
+            return await self._wait_for_run(call, answer)
         return await self._travel(call, answer)
+
+    async def listen(self, call: Call, *, idle_s: float) -> LoopbackReplyStream:
+        """Carry one call whose reply is read as it comes; see `Transport.listen`."""
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise ConnectError("the connection was refused; check the network")
+        request = self._request(call)
+        self.calls.append(call)
+        answer = self._app.handle(request, asyncio.get_running_loop().time())
+        stream = LoopbackReplyStream(
+            answer, idle_s=idle_s, limit_of=lambda code: self._limits.for_reply(call.verb, code)
+        )
+        try:
+            await stream.begin(self._latency_s)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    async def _wait_for_run(self, call: Call, answer: Answer) -> Reply:
+        limit_s = call.timeout_s or self._timeouts.for_verb(call.verb)
+        stream = LoopbackReplyStream(
+            answer, idle_s=limit_s, limit_of=lambda code: self._limits.for_reply(call.verb, code)
+        )
+        try:
+            async with asyncio.timeout(limit_s):
+                await stream.begin(self._latency_s)
+                return await stream.read_rest()
+        except TimeoutError:
+            raise TransportTimeoutError("no complete answer within the time-out") from None
+        finally:
+            stream.close()
 
     def _request(self, call: Call) -> Request:
         prefix = "/" + "/".join(root_of(self._gateway, call.origin).split("/")[3:])
@@ -147,8 +185,8 @@ class LoopbackTransport:
 
     async def _travel(self, call: Call, answer: Answer) -> Reply:
         how = answer.transmission
-        limit_s = self._timeouts.for_verb(call.verb)
-        if call.verb is not Verb.SUBMIT:
+        limit_s = call.timeout_s or self._timeouts.for_verb(call.verb)
+        if call.verb not in {Verb.SUBMIT, Verb.RUN}:
             limit_s = min(limit_s, self._timeouts.read_s)
         before_s = self._latency_s + how.delay_s
         if how.manner == "stall" or before_s > limit_s:
@@ -186,3 +224,41 @@ class LoopbackTransport:
         return b"", ResponseTooLargeError(
             f"the answer is larger than {limit} bytes", status_code=answer.status_code
         )
+
+
+class LoopbackStorage:
+    """Carries uploads to an emulator in memory; see `LoopbackTransport`.
+
+    Args:
+        app: The emulator's application.
+        latency_s: Seconds that each call takes on the way, in loop time.
+
+    Attributes:
+        calls: Every call that was sent, in order.
+    """
+
+    def __init__(self, app: App, *, latency_s: float) -> None:
+        self._app = app
+        self._latency_s = latency_s
+        self.calls: list[StorageCall] = []
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    async def send(self, call: StorageCall) -> Reply:
+        """Carry one call; see `falq.media.storage.StorageHosts`."""
+        self.calls.append(call)
+        pieces = [] if call.pieces is None else [piece async for piece in call.pieces()]
+        path, _, query = call.url.removeprefix("http://127.0.0.1:1").partition("?")
+        request = Request(
+            method=call.method,
+            path=path,
+            query=query,
+            headers={name.lower(): str(value) for name, value in call.headers.items()},
+            body=b"".join(pieces),
+        )
+        answer = self._app.handle(request, asyncio.get_running_loop().time())
+        await asyncio.sleep(self._latency_s + answer.transmission.delay_s)
+        if answer.transmission.manner != "normal":
+            raise TransportError("the connection broke")
+        return Reply(answer.status_code, CIMultiDict(answer.headers), answer.body)

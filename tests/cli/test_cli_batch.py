@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from falq.emulator import Emulator, Scenario
+from falq.emulator import Emulator, Fault, Scenario
 
 pytestmark = pytest.mark.slow
 
@@ -75,11 +75,96 @@ async def test_a_batch_leaves_results_media_page_and_journal(run_falq, prompts, 
     assert {line["id"] for line in exported.lines} == {line["id"] for line in read_lines(out)}
 
 
-async def test_a_file_that_is_gone_is_found_by_verify(run_falq, prompts, tmp_path):
-    await run_falq("batch", prompts, "--endpoint", "fal-ai/flux/schnell", "--out", "out")
-    next((tmp_path / "out" / "media").glob("[!.]*")).unlink()
+FLUX = ("--endpoint", "fal-ai/flux/schnell")
+
+
+async def test_a_file_that_is_gone_or_changed_is_found_and_fetched_again(
+    run_falq, prompts, tmp_path, emulator
+):
+    await run_falq("batch", prompts, *FLUX, "--out", "out")
+    first, second, *_ = sorted((tmp_path / "out" / "media").glob("[!.]*"))
+    first.unlink()
+    second.write_bytes(bytes(reversed(second.read_bytes())))
     ran = await run_falq("journal", "verify", "out/journal.sqlite")
-    assert (ran.code, len(ran.data["problems"])) == (1, 1)
+    assert (ran.code, len(ran.data["problems"])) == (1, 2)
+    assert "falq journal fetch out/journal.sqlite" in ran.err
+    ran = await run_falq("journal", "fetch", "out/journal.sqlite")
+    assert (ran.code, ran.data["files"], ran.data["failed"]) == (0, 2, 0)
+    assert (await run_falq("journal", "verify", "out/journal.sqlite")).code == 0
+    assert emulator.stats().submits == 20
+
+
+async def test_equal_rows_are_not_shown_as_cancelled(run_falq, tmp_path):
+    (tmp_path / "p.txt").write_text("a cat\na dog\na cat\n")
+    ran = await run_falq("batch", "p.txt", *ECHO, "--dedupe", "--out", "out")
+    assert "3 rows: 3 succeeded" in ran.out
+    shown = await run_falq("journal", "show", "out/journal.sqlite")
+    assert shown.data["states"] == {"delivered": 2, "duplicate": 1}
+
+
+async def test_a_later_run_says_what_it_did_and_what_there_is_in_all(run_falq, prompts, tmp_path):
+    await run_falq("batch", prompts, *FLUX, "--out", "out", "--price", "fal-ai/flux/schnell=0.01")
+    with (tmp_path / prompts).open("a") as stream:
+        stream.write("one more cat\n")
+    ran = await run_falq("batch", prompts, *FLUX, "--out", "out")
+    assert ran.out.splitlines() == [
+        "this run: 1 row: 1 file, $0.0100 spent",
+        "in all: 21 rows: 21 succeeded, 21 files, $0.2100 spent",
+    ]
+    assert "1 row to run, 20 of 21 done before" in ran.err
+
+
+async def test_a_reason_is_told_once_with_its_first_row_and_counted_at_the_end(run_falq, tmp_path):
+    rows = [{"say": n, "_emulator": {"fail": "runner_disconnected"}} for n in range(9)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--out", "out", "--max-jobs", "1")
+    first, counted = [line for line in ran.err.splitlines() if "disconnect" in line.lower()]
+    assert first.startswith("row-000001 failed: ")
+    assert counted.startswith("9 rows failed: ")
+    assert counted.endswith("(the first: row-000001)")
+
+
+async def test_without_a_network_the_reason_is_told_at_once(start_falq, prompts):
+    reach = {"FALQ_BASE_URL": "http://127.0.0.1:9", "FAL_KEY": "a:b"}
+    command = await start_falq("batch", prompts, *ECHO, "--out", "out", "--max-jobs", "1", **reach)
+    assert "row-000001 not sent: " in await command.wait_says("not sent")
+    command.interrupt()
+    await command.wait_says("stopping")
+    command.interrupt()
+    assert (await command.ended()).code == 130
+
+
+REFUSED = Scenario(
+    run_s=3600, runners=100, faults=(Fault("json_error", "submit", nth=3, status_code=401),)
+)
+
+
+@pytest.mark.parametrize("scenario", [REFUSED])
+async def test_a_refused_key_is_told_while_jobs_are_still_on_the_way(start_falq, reach, prompts):
+    command = await start_falq("batch", prompts, *ECHO, "--out", "out", "--max-jobs", "4", **reach)
+    line = await command.wait_says("stopping, jobs on the way end first")
+    assert "401" in line
+
+
+async def test_a_dry_run_checks_every_row_and_estimates_the_good_ones(run_falq, tmp_path):
+    lines = ['{"say": 1}\n', *["{\n"] * 50, '{"say": 2}\n']
+    (tmp_path / "rows.jsonl").write_text("".join(lines))
+    price = ("--price", "acme/echo=0.5")
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--dry-run", *price)
+    assert ran.code == 1
+    assert (ran.data["rows"], ran.data["bad_rows"], ran.data["estimated_usd"]) == (2, 50, 1.0)
+    assert "50 bad rows" in ran.err
+    assert "and 30 more" in ran.err
+    assert "the 2 good ones" in ran.err
+
+
+async def test_a_page_that_cannot_be_written_says_why_and_how_to_write_it(run_falq, tmp_path):
+    (tmp_path / "out" / ".report.html.part").mkdir(parents=True)
+    (tmp_path / "p.txt").write_text("a cat\n")
+    ran = await run_falq("batch", "p.txt", *ECHO, "--out", "out")
+    assert ran.code == 0
+    assert "the page was not written: Is a directory" in ran.err
+    assert "falq report out/journal.sqlite" in ran.err
 
 
 async def test_a_dry_run_counts_and_estimates_and_sends_nothing(run_falq, prompts, emulator):

@@ -314,3 +314,88 @@ async def test_leaving_one_of_two_that_share_a_key_cancels_nothing(a_session, jo
         assert await first == {"n": 1}
     assert emulator.stats().calls.get("cancel", 0) == 0
     assert await states_of(journal) == [RecordState.FETCHED]
+
+
+async def test_a_resumed_job_is_given_up_so_long_after_it_was_resumed(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=3600))
+    async with a_session(emulator, journal=journal) as session:
+        await session.submit("acme/echo", {"n": 1})
+    async with a_session(emulator, journal=journal) as session:
+        (row,) = await rows_of(journal)
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(falq.JobTimeoutError) as caught:
+            await session.resume(row, client_timeout=30).result()
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(30, abs=1)
+    assert caught.value.timeout_s == 30
+    assert caught.value.cancel_outcome == "requested"
+    assert await states_of(journal) == [RecordState.CANCELLED]
+
+
+async def test_a_resumed_job_without_a_limit_takes_that_of_the_session(a_session, journal):
+    emulator = LoopbackEmulator(Scenario(run_s=3600))
+    async with a_session(emulator, journal=journal) as session:
+        await session.submit("acme/echo", {"n": 1})
+    async with a_session(emulator, journal=journal, timeout=20) as session:
+        (row,) = await rows_of(journal)
+        with pytest.raises(falq.JobTimeoutError) as caught:
+            await session.resume(row)
+    assert caught.value.timeout_s == 20
+
+
+async def test_a_limit_that_is_none_resumes_nothing(a_session, journal):
+    async with a_session(LoopbackEmulator(), journal=journal) as session:
+        await session.submit("acme/echo", {"n": 1})
+        (row,) = await rows_of(journal)
+        with pytest.raises(falq.ArgumentError, match="client_timeout"):
+            session.resume(row, client_timeout=0)
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+async def test_a_handle_knows_the_record_that_the_journal_has(a_session, journal, is_slow):
+    plan = PlannedJob(
+        endpoint="acme/echo",
+        input=b'{"n":1}',
+        input_sha256=input_sha256("acme/echo", {"n": 1}),
+        key="one",
+    )
+    (number,) = await journal.plan([plan])
+    faults = (Fault("nginx", "result", nth=1),) if is_slow else ()
+    emulator = LoopbackEmulator(Scenario(run_s=2.0, faults=faults))
+    async with a_session(emulator, journal=journal) as session:
+        handle = session.resume(await journal.load_job(number=number))
+        assert handle.journal_record is None
+        assert await handle == {"n": 1}
+        assert handle.journal_record == await journal.load_job(number=number)
+
+
+async def test_a_handle_knows_no_record_of_an_end_before_its_session(a_session, journal):
+    emulator = LoopbackEmulator()
+    async with a_session(emulator, journal=journal) as session:
+        assert await session.subscribe("acme/echo", {"n": 1}, key="one") == {"n": 1}
+        handle = await session.submit("acme/echo", {"n": 1}, key="one")
+        assert await handle == {"n": 1}
+        assert handle.journal_record is None
+
+
+async def test_a_handle_knows_no_record_that_could_not_be_written(a_session):
+    class Full(MemoryJournal):
+        async def record_result(self, *_, **__):
+            raise falq.JournalError("the disk is full", is_kept=True)
+
+    async with Full() as journal, a_session(LoopbackEmulator(), journal=journal) as session:
+        sha256 = input_sha256("acme/echo", {"n": 1})
+        plan = PlannedJob(endpoint="acme/echo", input=b'{"n":1}', input_sha256=sha256)
+        (number,) = await journal.plan([plan])
+        handle = session.resume(await journal.load_job(number=number))
+        assert await handle == {"n": 1}
+        assert handle.journal_record is None
+
+
+async def test_a_job_counts_as_completed_from_when_the_server_said_so(a_session, journal):
+    late = Scenario(run_s=1.0, faults=(Fault("delay", "result", delay_s=5.0),))
+    async with a_session(LoopbackEmulator(late), journal=journal) as session:
+        handle = await session.submit("acme/echo", {"n": 1})
+        await handle
+        finish_s = handle._job.completed - handle._job.accepted
+        (row,) = await rows_of(journal)
+    assert row.completed_at - row.accepted_at == pytest.approx(finish_s, abs=0.1)

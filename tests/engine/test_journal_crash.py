@@ -65,10 +65,10 @@ class StoppingJournal:
         return note
 
     def _note_now(self, verb):
-        def note(*args):
+        def note(*args, **facts):
             if self._left > 0:
                 self._left -= 1
-                verb(*args)
+                verb(*args, **facts)
                 self.written.append(verb.__name__)
 
         return note
@@ -95,7 +95,9 @@ async def stop_after(a_session, emulator, memory, records, *, answers):
 async def test_a_crash_after_any_record_costs_nothing_and_loses_nothing(
     a_session, records, state, step, answers
 ):
-    emulator = LoopbackEmulator(Scenario(run_s=1.0, history_delay_s=3.0))
+    # Only of a result that has to be asked for again is it written that it is due.
+    faults = (Fault("nginx", "result", nth=1),)
+    emulator = LoopbackEmulator(Scenario(run_s=1.0, history_delay_s=3.0, faults=faults))
     async with MemoryJournal() as memory:
         written = await stop_after(a_session, emulator, memory, records, answers=answers)
         assert written == RECORDS[:records]

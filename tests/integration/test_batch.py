@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from falq.batch import Batch, BatchSummary, Manifest, RowOutcome
+from falq import RetrySettings
+from falq.batch import Batch, BatchSummary, Manifest, Refetched, RowOutcome, refetch_files
 from falq.emulator import Emulator, Fault, Scenario
 from falq.errors import (
     ArgumentError,
@@ -22,6 +24,7 @@ from falq.errors import (
     JournalLockedError,
 )
 from falq.gateways import Fal
+from falq.journal import SqliteJournal
 from falq.platform import Price
 
 pytestmark = pytest.mark.slow
@@ -364,3 +367,131 @@ async def test_a_million_rows_are_not_taken_up_before_there_is_room(emulator):
         batch.stop()
         async for _ in batch:
             pass
+
+
+async def leave_at_once(emulator: Emulator, rows: Any, out: Path, until: Any, **settings: Any):
+    """Run a batch until the server has every row, and go."""
+    count = len(rows)
+    batch = Batch(rows, out=out, gateway=emulator.gateway, endpoint=ECHO, **settings)
+    async with batch, asyncio.timeout(10):
+        reading = asyncio.ensure_future(anext(batch))
+        await until(lambda: emulator.stats().jobs == count)
+        reading.cancel()
+
+
+@pytest.mark.parametrize("scenario", [Scenario(run_s=3600, runners=50)])
+@pytest.mark.parametrize("where", ["batch", "row"])
+async def test_jobs_of_an_earlier_run_have_a_time_limit_too(emulator, tmp_path, until, where):
+    rows = echoes(3)
+    if where == "row":
+        rows = [{"arguments": row, "options": {"client_timeout": 0.3}} for row in rows]
+        # Only what was sent before the limit passed is a job of an earlier run.
+        await leave_at_once(emulator, rows, tmp_path, until)
+        _, summary = await run(emulator, None, tmp_path)
+    else:
+        await leave_at_once(emulator, rows, tmp_path, until)
+        _, summary = await run(emulator, None, tmp_path, timeout=0.2)
+    assert (summary.timed_out, emulator.stats().jobs) == (3, 3)
+
+
+async def test_a_later_run_tells_its_own_counts_and_those_of_the_batch(emulator, tmp_path):
+    prices = {FLUX: Price(0.1, "job")}
+    rows = [{"prompt": f"cat {number}"} for number in range(5)]
+    _, first = await run(emulator, rows[:3], tmp_path, endpoint=FLUX, prices=prices)
+    assert not first.has_earlier_runs
+    _, second = await run(emulator, rows, tmp_path, endpoint=FLUX)
+    assert second.has_earlier_runs
+    assert (second.rows, second.files, second.this_run.rows, second.this_run.files) == (5, 5, 2, 2)
+    assert second.spent_usd == pytest.approx(0.5)
+    assert second.this_run.spent_usd == pytest.approx(0.2)
+    assert second.file_bytes > second.this_run.file_bytes > 0
+
+
+async def test_progress_counts_every_row_in_one_place_and_the_failures_of_earlier_runs(
+    emulator, tmp_path
+):
+    rows = [{"prompt": "bad", "num_inference_steps": 999}, *({"prompt": str(n)} for n in range(9))]
+    await run(emulator, rows[:2], tmp_path, endpoint=FLUX)
+    told = []
+    await run(emulator, rows, tmp_path, endpoint=FLUX, on_progress=told.append)
+    for now in told:
+        assert now.waiting + now.queued + now.running + now.saving + now.done == 10
+    assert (told[-1].done, told[-1].failed, told[-1].before) == (10, 1, 2)
+
+
+async def test_files_of_a_resumed_batch_are_called_as_before(emulator, tmp_path):
+    rows = [{"prompt": "a cat"}, {"prompt": "a dog"}]
+    name = {"name_template": "{id}/picture.{ext}"}
+    await run(emulator, rows[:1], tmp_path, endpoint=FLUX, **name)
+    outcomes, _ = await run(emulator, rows, tmp_path, endpoint=FLUX)
+    assert [outcome.files[0].name for outcome in outcomes] == ["media/row-000002/picture.jpeg"]
+
+
+async def test_rows_that_were_not_sent_are_told_and_count_as_left(emulator, tmp_path):
+    nowhere = evolve(emulator.gateway, queue_url="http://127.0.0.1:9")
+    settings = {"gateway": nowhere, "retry": RetrySettings(submit_attempts=1)}
+    outcomes, summary = await run(emulator, echoes(3), tmp_path, **settings)
+    assert [outcome.is_unsent for outcome in outcomes] == [True] * 3
+    assert {outcome.error["kind"] for outcome in outcomes} == {"ConnectError"}
+    assert (summary.left, summary.failed, summary.this_run.rows) == (3, 0, 0)
+    assert read_lines(tmp_path) == []
+
+
+async def pictures(emulator: Emulator, out: Path) -> list[Path]:
+    rows = [{"prompt": f"cat {number}"} for number in range(4)]
+    await run(emulator, rows, out, endpoint=FLUX)
+    return sorted((out / "media").glob("[!.]*"))
+
+
+async def refetch(out: Path) -> Refetched:
+    async with SqliteJournal(out / "journal.sqlite") as journal:
+        return await refetch_files(journal, out, allow_loopback=True)
+
+
+async def test_a_file_that_is_gone_is_fetched_again_without_a_submit(emulator, tmp_path):
+    first, *_ = await pictures(emulator, tmp_path)
+    data, before = first.read_bytes(), read_lines(tmp_path)
+    first.unlink()
+    done = await refetch(tmp_path)
+    assert (done.files, done.file_bytes, done.failures) == (1, len(data), 0)
+    assert first.read_bytes() == data
+    assert sorted(ids(read_lines(tmp_path))) == sorted(ids(before))
+    assert emulator.stats().submits == 4
+    assert (await refetch(tmp_path)).files == 0
+
+
+async def test_a_file_that_was_changed_stays_and_the_new_one_has_a_name_of_its_own(
+    emulator, tmp_path
+):
+    first, *_ = await pictures(emulator, tmp_path)
+    data = first.read_bytes()
+    first.write_bytes(bytes(reversed(data)))
+    assert (await refetch(tmp_path)).files == 1
+    assert first.read_bytes() == bytes(reversed(data))
+    lines = {line["id"]: line for line in read_lines(tmp_path)}
+    name = lines["row-000001"]["files"][0]["name"]
+    assert name != f"media/{first.name}"
+    assert (tmp_path / name).read_bytes() == data
+
+
+async def test_a_file_that_its_storage_no_longer_has_is_named_and_looked_for_again(
+    emulator, tmp_path
+):
+    first, *_ = await pictures(emulator, tmp_path)
+    first.unlink()
+    await emulator.aclose()
+    done = await refetch(tmp_path)
+    assert (done.files, done.failures) == (0, 1)
+    assert "row-000001" in done.problems[0]
+    assert (await refetch(tmp_path)).failures == 1
+
+
+PRIVATE = Scenario(speed=1000.0, faults=(Fault("json_error", "submit", nth=2, status_code=403),))
+
+
+@pytest.mark.parametrize("scenario", [PRIVATE])
+async def test_an_endpoint_that_one_may_not_use_fails_its_rows_and_no_others(emulator, tmp_path):
+    outcomes, summary = await run(emulator, echoes(4), tmp_path, max_jobs=1)
+    assert (summary.succeeded, summary.failed) == (3, 1)
+    (failed,) = [outcome for outcome in outcomes if not outcome.is_success]
+    assert failed.error["status_code"] == 403

@@ -13,9 +13,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from attrs import evolve
 
-from falq.batch import Batch
-from falq.batch.live import LiveReport
+from falq.batch import Batch, Manifest
+from falq.batch.live import LAST_LOOK_S, LiveReport
 from falq.batch.report import ReportSource, build_page, write_report
 from falq.emulator import Emulator, Scenario
 from falq.errors import ConfigError
@@ -70,6 +71,24 @@ async def test_each_row_is_an_item_with_its_file_prompt_cost_and_time(batch):
 async def test_the_page_says_how_to_go_on(batch):
     page = await build_page(source_of(batch))
     assert any("falq retry out/journal.sqlite" in step for step in page.next_steps)
+
+
+@pytest.mark.parametrize("is_long", [True, False])
+async def test_rows_whose_time_passed_can_be_retried_and_equal_rows_that_succeeded_need_not(
+    tmp_path, is_long
+):
+    scenario = Scenario(run_s=3600) if is_long else Scenario(speed=1000.0)
+    rows = Manifest([{"say": 1}, {"say": 1}], endpoint="acme/echo", dedupe=True)
+    async with (
+        Emulator(scenario) as emulator,
+        Batch(
+            rows, out=tmp_path, gateway=emulator.gateway, timeout=0.2 if is_long else 60
+        ) as batch,
+    ):
+        async for _ in batch:
+            pass
+        page = await build_page(source_of(batch))
+    assert any("falq retry" in step for step in page.next_steps) == is_long
 
 
 async def test_a_page_without_inputs_has_none(batch, tmp_path):
@@ -157,18 +176,52 @@ async def test_a_taken_port_is_told(batch, tmp_path):
                 pass
 
 
-async def test_the_live_page_follows_a_running_batch_in_chromium(emulator, tmp_path, tab):
+async def test_the_live_page_follows_a_running_batch_to_its_end_in_chromium(
+    emulator, tmp_path, tab
+):
     rows = [{"prompt": f"cat {number}"} for number in range(12)]
-    async with (
-        Batch(rows, out=tmp_path, gateway=emulator.gateway, endpoint=FLUX) as batch,
-        LiveReport(source_of(batch), tmp_path, progress=batch.progress, beat_s=0.05) as live,
-    ):
-        await tab.goto(live.url)
-        await tab.get_by_text("0 of 12 rows").wait_for()
-        async for _ in batch:
-            pass
-        await tab.get_by_text("12 of 12 rows").wait_for()
+    # Without media: a browser would say that their server has gone.
+    settings = {"gateway": emulator.gateway, "endpoint": FLUX, "download": False}
+    async with Batch(rows, out=tmp_path, **settings) as batch:
+        live = LiveReport(source_of(batch), tmp_path, progress=batch.progress, beat_s=0.05)
+        async with live:
+            await tab.goto(live.url)
+            await tab.get_by_text("0 of 12 rows done").wait_for()
+            async for _ in batch:
+                pass
+        # The server has gone, and the page has what it said last.
+        await tab.get_by_text("The batch has ended: 12 of 12 rows done").wait_for()
         await tab.get_by_text("Showing 12 of 12").wait_for()
-        await tab.locator("#grid img").first.wait_for()
-        # Before the server goes, which the page would say.
-        await tab.goto("about:blank")
+        assert "12 jobs" in await tab.locator(".total").text_content()
+        await tab.locator("#grid li").first.wait_for()
+
+
+async def test_the_page_of_a_running_batch_tells_nobody_to_resume_it(batch):
+    source = evolve(source_of(batch), is_running=True)
+    page = await build_page(source)
+    assert page.next_steps == ()
+    assert [name for name, _ in page.facts].count("Left") == 0
+    hints = [item.how_to_retry or "" for item in page.items if item.error_type]
+    assert all("falq" not in hint or hint.startswith("When the batch has ended") for hint in hints)
+
+
+async def test_rows_that_are_on_the_way_are_not_on_the_page(batch):
+    source = evolve(source_of(batch), in_flight=lambda: {"row-000001"})
+    page = await build_page(source)
+    assert [item.id for item in page.items] == ["row-000002", "row-000003"]
+
+
+async def test_the_live_page_says_what_the_terminal_says(batch, tmp_path):
+    live = LiveReport(source_of(batch), tmp_path, progress=batch.progress)
+    async with live, aiohttp.ClientSession() as browser, browser.get(live.url + "events") as answer:
+        told = await read_event(answer.content)
+        assert told["text"] == str(batch.progress())
+        assert "3 of 3 rows done" in told["text"]
+
+
+async def test_the_end_of_a_live_page_waits_for_no_one_who_has_gone(batch, tmp_path):
+    live = LiveReport(source_of(batch), tmp_path, progress=batch.progress, beat_s=0.01)
+    async with asyncio.timeout(LAST_LOOK_S + 5), aiohttp.ClientSession() as browser, live:
+        url = live.url + "events"
+        async with browser.get(url) as answer:
+            await read_event(answer.content)

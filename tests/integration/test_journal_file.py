@@ -16,6 +16,7 @@ from falq._journal.opening import CHECK_S, open_database, refuse_remote
 from falq._journal.records import PlannedJob
 from falq._journal.schema import MIGRATIONS
 from falq._journal.sqlite import SqliteJournal
+from falq._journal.states import RecordState
 from falq.errors import (
     ForkedSessionError,
     JournalError,
@@ -298,6 +299,86 @@ async def test_records_of_one_moment_share_a_commit(path: Path) -> None:
         )
         done = journal.statistics()
         assert (done.records, done.commits, done.largest_group) == (101, 2, 100)
+
+
+async def test_a_lone_record_is_committed_at_once_and_a_stream_in_few_groups(path: Path) -> None:
+    async def walk(number: int) -> None:
+        await journal.record_sending(number, intent_id=f"i{number}", sent_at=0.0)
+        await journal.record_accepted(number, f"r{number}")
+        await journal.record_result(number, b"{}")
+        await journal.record_delivered(number)
+
+    async with SqliteJournal(path) as journal:
+        await journal.plan([A_JOB] * 300)
+        await walk(1)
+        alone = journal.statistics()
+        assert (alone.records, alone.commits) == (5, 5)
+        # Not all in one turn of the loop, as answers of a server come.
+        walks = []
+        for number in range(2, 301):
+            walks.append(asyncio.create_task(walk(number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*walks)
+        done = journal.statistics()
+        assert done.records == 1 + 4 * 300
+        assert done.commits < 100
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 17, 64, 256, 300])
+async def test_any_number_of_jobs_moves_in_one_group(path: Path, count: int) -> None:
+    numbers = range(1, count + 1)
+    async with SqliteJournal(path) as journal:
+        await journal.plan([A_JOB] * count)
+        await asyncio.gather(
+            *(journal.record_sending(n, intent_id=f"i{n}", sent_at=1.0 * n) for n in numbers)
+        )
+        await asyncio.gather(*(journal.record_accepted(n, f"r{n}", at=2.0 * n) for n in numbers))
+        await asyncio.gather(
+            *(journal.record_result(n, b"%d" % n, completed_at=3.0 * n) for n in numbers)
+        )
+        for n in numbers:
+            row = await journal.load_job(number=n)
+            assert row is not None
+            assert (row.state, row.attempts, row.intent_id, row.request_id) == (
+                "fetched",
+                1,
+                f"i{n}",
+                f"r{n}",
+            )
+            assert (row.sent_at, row.accepted_at, row.completed_at) == (1.0 * n, 2.0 * n, 3.0 * n)
+            assert await journal.load_result(n) == b"%d" % n
+
+
+async def test_moves_of_all_kinds_share_a_group(path: Path) -> None:
+    async with SqliteJournal(path) as journal:
+        await journal.plan([A_JOB] * 6)
+        for n in range(2, 7):
+            await journal.record_sending(n, intent_id=f"i{n}", sent_at=0.0)
+        for n in range(4, 7):
+            await journal.record_accepted(n, f"r{n}")
+        await journal.record_result(6, b"{}")
+        before = journal.statistics().commits
+        journal.record_completed_nowait(5)
+        await asyncio.gather(
+            journal.record_sending(1, intent_id="i1", sent_at=7.0),
+            journal.record_unknown(2, "lost"),
+            journal.record_accepted(3, "r3"),
+            journal.record_ended(4, RecordState.FAILED, {"kind": "JobFailedError"}),
+            journal.record_delivered(6),
+        )
+        assert journal.statistics().commits == before + 1
+        rows = [await journal.load_job(number=n) for n in range(1, 7)]
+        assert [row.state.value for row in rows if row is not None] == [
+            "sending",
+            "unknown",
+            "accepted",
+            "failed",
+            "completed",
+            "delivered",
+        ]
+        assert [row.reason for row in rows if row is not None] == [None, "lost", *[None] * 4]
+        assert rows[3] is not None
+        assert rows[3].error == {"kind": "JobFailedError"}
 
 
 async def test_what_is_told_of_one_job_in_one_moment_keeps_its_order(path: Path) -> None:

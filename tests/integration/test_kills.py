@@ -46,9 +46,9 @@ class NaiveJournal(SqliteJournal):
         if number in self.unwritten:
             await super().record_sending(number, **self.unwritten.pop(number))
 
-    async def record_accepted(self, number, request_id):
+    async def record_accepted(self, number, request_id, **when):
         await self.catch_up(number)
-        await super().record_accepted(number, request_id)
+        await super().record_accepted(number, request_id, **when)
 
     async def record_unknown(self, number, reason):
         await self.catch_up(number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,3 +65,29 @@ def test_the_order_of_arrival_does_not_matter(order, most):
         line.place(job, job)
     for _ in range(2):
         assert line.head(most) == list(range(20))[:most]
+
+
+class Named:
+    """A job that can be looked for after it has gone."""
+
+
+def test_nothing_is_kept_of_those_who_have_left_while_the_head_stands():
+    line = Line()
+    line.place("stands", 0)
+    gone = []
+    for _ in range(1000):
+        job = Named()
+        line.place(job, 1)
+        line.leave(job)
+        gone.append(weakref.ref(job))
+        del job
+    assert sum(job() is not None for job in gone) < 100
+    assert line.head(2) == ["stands"]
+
+
+def test_jobs_that_move_often_keep_one_place():
+    line = Line()
+    for position in range(1000, 0, -1):
+        line.place("moves", position)
+    line.place("behind", 500)
+    assert line.head(9) == ["moves", "behind"]

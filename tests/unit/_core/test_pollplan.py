@@ -434,3 +434,46 @@ def test_while_somebody_waits_for_the_budget_any_instant_may_be_the_soonest():
         plan.add(n, line="acme/a", now=0.0, draw=0.0)
     assert plan.take_due(1.0, 99)
     assert plan.soonest() == float("-inf")
+
+
+def test_an_announced_job_is_checked_seldom_and_never_less_than_each_minute():
+    simulation = Simulation(_runs_until(300.0))
+    for n in range(50):
+        simulation.add(n, is_announced=True)
+    simulation.run(600.0)
+    for instants in simulation.checks.values():
+        gaps = [after - before for before, after in itertools.pairwise([0.0, *instants])]
+        assert min(gaps) >= 40.0
+        assert max(gaps) <= 60.0
+
+
+def test_the_longest_gap_holds_for_an_announced_job_as_well():
+    plan = PollPlan(PollSettings(announced_s=500.0, longest_gap_s=30.0))
+    assert plan.add("job", line="a", now=0.0, draw=0.0, is_announced=True).due == 30.0
+
+
+def test_an_announced_job_that_somebody_asks_for_is_checked_like_any_other():
+    simulation = Simulation(_runs_until(60.0), draw=lambda: 0.999999999)
+    simulation.add("job", is_announced=True)
+    simulation.at(10.0, lambda: simulation.plan.hurry("job", 10.0))
+    simulation.at(10.0, lambda: simulation.plan.hurry("nobody", 10.0))
+    simulation.run(30.0)
+    assert [round(at, 2) for at in simulation.checks["job"][:3]] == [10.0, 10.8, 12.08]
+
+
+def test_a_queue_that_moves_leaves_announced_jobs_alone():
+    plan = PollPlan(PollSettings())
+    plan.add("first", line="a", now=0.0, draw=0.0, position=0)
+    announced = plan.add("second", line="a", now=0.0, draw=0.0, position=1, is_announced=True)
+    plan.hurry("first", 20.0)
+    plan.record_status(_one_due(plan, 20.0), Completed(), now=20.0, draw=0.0)
+    assert announced.due == 45.0
+    assert plan.take_due(20.0, 99) == []
+
+
+def test_announced_jobs_teach_nothing_of_the_first_check():
+    plan = PollPlan(PollSettings())
+    for n in range(5):
+        plan.add(n, line="a", now=50.0 * n, draw=0.0, is_announced=True)
+        plan.record_status(_one_due(plan, 50.0 * n + 45.0), Completed(), now=50.0 * n, draw=0.0)
+    assert plan.add("plain", line="a", now=900.0, draw=0.0).due == pytest.approx(900.45)

@@ -90,6 +90,14 @@ def test_the_webhook_and_the_longest_queue_go_into_the_query_quoted():
     )
 
 
+def test_a_session_s_address_is_called_unless_the_submission_names_its_own():
+    address = "https://session.example/1"
+    call = protocol.build_submit(a_submission(), webhook_url=address)
+    assert call.target.endswith("?fal_webhook=https%3A%2F%2Fsession.example%2F1")
+    own = protocol.build_submit(a_submission(webhook_url="https://me.example"), webhook_url=address)
+    assert own.target.endswith("?fal_webhook=https%3A%2F%2Fme.example")
+
+
 def test_options_become_headers_of_the_submit():
     call = protocol.build_submit(a_submission(priority="low"))
     assert call.headers["X-Fal-Queue-Priority"] == "low"

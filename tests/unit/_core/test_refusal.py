@@ -11,6 +11,7 @@ from falq._core.refusal import (
     describe_detail,
     excerpt_of,
     is_account_wide,
+    is_gateways_own,
     read_detail,
     read_error,
     read_retry_after,
@@ -259,3 +260,32 @@ def test_a_detail_of_megabytes_makes_a_short_message():
     reply = a_reply(500, json.dumps({"detail": "x" * 5_000_000}).encode())
     error = read_error(reply, endpoint=None, request_id=None, doing="submit")
     assert len(str(error)) <= 2048
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "is_own"),
+    [
+        ({"error": "No active connection"}, {}, True),
+        ({"message": "Rate limit exceeded"}, {}, True),
+        ({"detail": "no", "error": "x"}, {}, False),
+        ({"status": "NOT_FOUND"}, {}, False),
+        ({"error": "x"}, {"X-Fal-Request-Id": "r"}, False),
+        ({"other": 1}, {}, None),
+        ([], {}, None),
+        (b"<html>", {}, None),
+        (b"", {}, None),
+    ],
+)
+def test_the_form_of_a_no_tells_whether_a_gateway_wrote_it(body, headers, is_own):
+    assert is_gateways_own(a_reply(400, body, headers=headers)) is is_own
+
+
+def test_what_a_gateway_advises_takes_the_place_of_the_usual_advice():
+    def advise(status_code, /, *, is_own):
+        return f"advice for {status_code}" if is_own else None
+
+    for body, words in (({"error": "x"}, "advice for 400"), ({"detail": "x"}, "see detail")):
+        error = read_error(
+            a_reply(400, body), endpoint=None, request_id=None, doing="submit", advise=advise
+        )
+        assert words in str(error)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falq.batch.budget import Budget, read_price_words
+from falq.batch.budget import PER_JOB, Budget, read_price_words
 from falq.errors import ArgumentError, ConfigError
+from falq.journal import EndpointUsage
 from falq.platform import Price
 
 FLUX = "fal-ai/flux/schnell"
@@ -101,3 +102,16 @@ def test_spent_and_reserved_never_pass_the_limit_when_bills_keep_to_what_was_exp
             reserve = budget.reserve(FLUX, {"num_images": count})
             held += [] if reserve is None else [reserve]
         assert budget.spent_usd + budget.reserved_usd <= 1.0 + 1e-9
+
+
+def test_what_earlier_runs_spent_counts_and_a_result_without_units_counts_as_one():
+    budget = Budget(None, {"a/b": Price(0.5, "images", "USD"), "c/d": Price(0.1, PER_JOB, "USD")})
+    budget.add_before(
+        [
+            EndpointUsage(endpoint="a/b", results=4, billable_units=6.0, unmeasured=2),
+            EndpointUsage(endpoint="c/d", results=3, billable_units=99.0, unmeasured=0),
+            EndpointUsage(endpoint="e/f", results=5, billable_units=5.0, unmeasured=0),
+        ]
+    )
+    assert budget.before_usd == pytest.approx(8 * 0.5 + 3 * 0.1)
+    assert budget.spent_usd == budget.before_usd

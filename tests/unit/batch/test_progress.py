@@ -37,12 +37,12 @@ def test_a_batch_that_stalls_is_seen_to_slow_down():
     assert shown(counter, 10.0).jobs_per_s < shown(counter, 2.0).jobs_per_s
 
 
-def test_rows_of_earlier_invocations_count_as_done():
+def test_rows_of_earlier_runs_count_as_done_and_as_failed():
     counter = ProgressCounter(0.0)
-    counter.total, counter.before = 10, 4
+    counter.total, counter.before, counter.failed_before = 10, 4, 1
     counter.count(an_outcome(status="failed"), 1.0)
     now = shown(counter, 1.0)
-    assert (now.done, now.failed, now.succeeded) == (5, 1, 0)
+    assert (now.done, now.failed, now.succeeded) == (5, 2, 3)
 
 
 def test_files_are_counted_once_though_equal_rows_share_them():
@@ -58,15 +58,55 @@ def test_files_are_counted_once_though_equal_rows_share_them():
     assert now.last_files == ("media/a.png",)
 
 
-def test_a_job_runs_from_the_servers_word_until_it_settles():
+FACTS = {"endpoint": "acme/echo", "request_id": "r", "now": 0.0}
+
+
+def places(now: BatchProgress) -> tuple[int, ...]:
+    return (now.waiting, now.queued, now.running, now.saving, now.done)
+
+
+def test_a_row_goes_from_place_to_place_and_is_in_one_at_a_time():
     counter = ProgressCounter(0.0)
-    counter.in_flight = 2
-    facts = {"job_id": 7, "endpoint": "acme/echo", "request_id": "r", "now": 0.0}
-    counter.hear(events.StatusChanged(status=InProgress(), **facts))
-    now = shown(counter, 1.0)
-    assert (now.running, now.queued) == (1, 1)
-    counter.hear(events.Settled(error=None, total_s=1.0, polls=1, **facts))
-    assert shown(counter, 1.0).running == 0
+    counter.total = 3
+    seen = [places(shown(counter, 1.0))]
+    counter.hear(events.Admitted(job_id=7, **FACTS))
+    seen.append(places(shown(counter, 1.0)))
+    counter.hear(events.Accepted(job_id=7, **FACTS))
+    seen.append(places(shown(counter, 1.0)))
+    counter.hear(events.StatusChanged(job_id=7, status=InProgress(), **FACTS))
+    seen.append(places(shown(counter, 1.0)))
+    counter.hear(events.Settled(job_id=7, error=None, total_s=1.0, polls=1, **FACTS))
+    counter.saving += 1
+    seen.append(places(shown(counter, 1.0)))
+    counter.saving -= 1
+    counter.count(an_outcome(), 1.0)
+    seen.append(places(shown(counter, 1.0)))
+    assert seen == [
+        (3, 0, 0, 0, 0),
+        (3, 0, 0, 0, 0),
+        (2, 1, 0, 0, 0),
+        (2, 0, 1, 0, 0),
+        (2, 0, 0, 1, 0),
+        (2, 0, 0, 0, 1),
+    ]
+
+
+def test_a_job_that_ends_before_it_was_seen_running_leaves_the_queue():
+    counter = ProgressCounter(0.0)
+    counter.total = 1
+    counter.hear(events.Accepted(job_id=7, **FACTS))
+    counter.hear(events.Settled(job_id=7, error=None, total_s=1.0, polls=1, **FACTS))
+    assert shown(counter, 1.0).queued == 0
+
+
+def test_the_words_name_each_place_and_have_no_pace_before_something_ended():
+    counter = ProgressCounter(0.0)
+    counter.total = 1500
+    assert str(shown(counter, 1.0)) == "0 of 1,500 rows done, 1,500 waiting here"
+    counter.hear(events.Accepted(job_id=7, **FACTS))
+    counter.count(an_outcome(status="failed"), 2.0)
+    words = "1 of 1,500 rows done, 1,498 waiting here, 1 queued at fal, 1 failed, 0.5 jobs/s"
+    assert str(shown(counter, 2.0)) == words
 
 
 def test_a_notebook_gets_a_bar_and_the_counts():

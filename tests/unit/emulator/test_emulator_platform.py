@@ -220,7 +220,7 @@ def test_a_wrong_key_is_told_in_the_platform_apis_own_form(make_app, key):
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        ("GET", "/_platform/models", 404),
+        ("GET", "/_platform/keys", 404),
         ("POST", HISTORY, 405),
         ("GET", ESTIMATE, 405),
         ("DELETE", PRICING, 405),
