@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 import falq
-from falq import batch, config, emulator, events, journal, media, testing
+from falq import batch, config, connections, emulator, events, journal, media, models, testing
 from falq.cli.app import app
 from falq.emulator import Fault, Scenario
 from falq.emulator.models import MODELS
@@ -104,7 +104,7 @@ def test_every_public_name_of_the_rooms_beside_is_on_a_page() -> None:
         for page in ("api.md", "scenarios.md")
         for name in documented_names(page)
     }
-    rooms = (batch, emulator, journal, media, testing)
+    rooms = (batch, connections, emulator, journal, media, models, testing)
     assert {name for room in rooms for name in room.__all__} <= names
 
 

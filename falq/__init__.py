@@ -4,7 +4,9 @@ The folders, from the face down:
 
     session        what a user opens
     keywords       the options of a submission
-    media          media that results point to
+    preparation    local files inside arguments, uploaded before a submit
+    media          media that results point to, and files that go up
+    live           status streams, direct runs, realtime and raw sockets
     models         typed inputs and outputs
     platform       fal's Platform API: models, schemas, prices, history
     connections    connections of a Maton account
@@ -19,7 +21,7 @@ The folders, from the face down:
     text           text from outside, made printable
 
 and beside them `emulator` (a fal queue on this machine), `testing`, `batch`,
-`webhooks` and `cli`, which are imported by name.
+`webhooks`, `actions` (for agents) and `cli`, which are imported by name.
 
 The session and what belongs to it are loaded at their first use, because
 aiohttp comes with them: `falq --help` and the emulator's models need neither.

@@ -53,7 +53,13 @@ from falq.config import (
     SessionConfig,
     build_config,
 )
-from falq.errors import ArgumentError, ConfigError, SessionClosedError, UnsupportedError
+from falq.errors import (
+    ArgumentError,
+    ConfigError,
+    JournalError,
+    SessionClosedError,
+    UnsupportedError,
+)
 from falq.events import Hook
 from falq.gateways import PLATFORM, QUEUE, RUN, STREAM, Fal, Gateway, Secret
 from falq.keywords import SubmitKeywords as SubmitKeywords
@@ -1031,8 +1037,15 @@ class Session:
         if job.journal_number is None:
             return
         record = await journal.load_job(number=job.journal_number)
-        if record is not None and record.state is RecordState.FETCHED:
+        if record is None or record.state is not RecordState.FETCHED:
+            return
+        try:
             await journal.record_delivered(record.number)
+        except JournalError:
+            # Another call for the same row may have been faster.
+            record = await journal.load_job(number=job.journal_number)
+            if record is None or record.state is not RecordState.DELIVERED:
+                raise
 
     async def take_delivery(self, delivery: WebhookDelivery) -> bool:
         """Keep a verified webhook, and wake the job that it is about.

@@ -80,6 +80,20 @@ async def test_a_result_that_was_not_acknowledged_comes_again_without_a_call(
         assert emulator.stats().replies == replies
 
 
+async def test_acknowledging_a_row_at_once_from_everywhere_is_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    async with (
+        Emulator(Scenario(run_s=0.0)) as emulator,
+        falq.Session(emulator.gateway, journal=path, poll=POLL) as session,
+    ):
+        handle = await session.submit("acme/echo", {"n": 1})
+        assert await handle == {"n": 1}
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(session.acknowledge(handle))
+    assert await counts_of(path) == {RecordState.DELIVERED: 1}
+
+
 async def test_a_second_session_on_the_same_file_is_told_who_has_it(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
     async with Emulator() as emulator:
