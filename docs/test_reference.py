@@ -15,7 +15,17 @@ import attrs
 import pytest
 
 import falq
-from falq import batch, config, connections, emulator, events, journal, media, models, testing
+from falq import (
+    batch,
+    config,
+    connections,
+    emulator,
+    events,
+    journal,
+    media,
+    models,
+    testing,
+)
 from falq.cli.app import app
 from falq.emulator import Fault, Scenario
 from falq.emulator.models import MODELS
@@ -41,8 +51,8 @@ def documented_classes(page: str) -> list[str]:
 
 
 def documented_names(page: str) -> list[str]:
-    """Classes and functions."""
-    return re.findall(r"^\.\. auto(?:class|function):: ([\w.]+)", read(page), re.MULTILINE)
+    """Classes, functions and data."""
+    return re.findall(r"^\.\. auto(?:class|data|function):: ([\w.]+)", read(page), re.MULTILINE)
 
 
 def command_rows(name: str) -> list[str]:
