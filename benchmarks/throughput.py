@@ -15,6 +15,7 @@ Rules for reading it:
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -73,7 +74,7 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     """Carry out one order in a fresh process and return its figures."""
     done = subprocess.run(
         [sys.executable, str(HERE / "clients.py")],
-        input=json.dumps(order),
+        input=json.dumps({"loop": None} | order),
         text=True,
         stdout=subprocess.PIPE,
         check=True,
@@ -96,13 +97,22 @@ def cpu_s(process_id: int) -> float:
     return float(times.user + times.system)
 
 
+def rows() -> list[tuple[str, str]]:
+    """Return client and scheme of each row; those on uvloop if it is installed."""
+    if importlib.util.find_spec("uvloop") is None:
+        return list(ROWS)
+    fast = [(f"{client} on uvloop", scheme) for client, scheme in ROWS if client != "fal_client"]
+    return [*ROWS, *fast]
+
+
 def measure_instant(
     servers: dict[str, tuple[dict[str, Any], int]], jobs: int, rounds: int, core: int | None
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the figures of every round of instant jobs, by row."""
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(rounds):
-        for client, scheme in ROWS:
+        for row, scheme in rows():
+            client, _, loop = row.partition(" on ")
             count = max(50, int(jobs * FAL_CLIENT_SHARE)) if client == "fal_client" else jobs
             about, server_id = servers[scheme]
             before_s = cpu_s(server_id)
@@ -110,6 +120,7 @@ def measure_instant(
                 {
                     "measure": "jobs",
                     "client": client,
+                    "loop": loop or None,
                     "server": about,
                     "core": core,
                     "plan": {
@@ -120,7 +131,7 @@ def measure_instant(
                 }
             )
             figures["server_cpu_s"] = cpu_s(server_id) - before_s
-            found.setdefault(f"{client} {scheme}", []).append(figures)
+            found.setdefault(f"{row} {scheme}", []).append(figures)
     return found
 
 
@@ -222,10 +233,10 @@ def run(
 
 def show(report: dict[str, Any]) -> None:
     """Print the report for a person."""
-    print(f"{'instant jobs':<18}{'jobs/s':>8}{'CPU ms/job':>12}{'CPU share':>11}{'polls/job':>11}")
+    print(f"{'instant jobs':<24}{'jobs/s':>8}{'CPU ms/job':>12}{'CPU share':>11}{'polls/job':>11}")
     for row, figures in report["instant"].items():
         print(
-            f"{row:<18}{figures['jobs_per_s']:>8.0f}{figures['cpu_ms_per_job']:>12.3f}"
+            f"{row:<24}{figures['jobs_per_s']:>8.0f}{figures['cpu_ms_per_job']:>12.3f}"
             f"{figures['cpu_share']:>11.2f}{figures['polls_per_job']:>11.2f}"
         )
     for name, ratio in report["ratios"].items():
