@@ -21,7 +21,8 @@ The folders, from the face down:
     text           text from outside, made printable
 
 and beside them `emulator` (a fal queue on this machine), `testing`, `batch`,
-`webhooks`, `actions` (for agents) and `cli`, which are imported by name.
+`webhooks`, `web` (a proxy for browsers), `telemetry` (OpenTelemetry), `actions`
+(for agents) and `cli`, which are imported by name.
 
 The session and what belongs to it are loaded at their first use, because
 aiohttp comes with them: `falq --help` and the emulator's models need neither.

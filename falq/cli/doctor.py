@@ -49,7 +49,10 @@ _EXTRAS: Mapping[str, tuple[str, ...]] = {
     "video": ("av",),
     "parquet": ("pyarrow",),
     "schema": ("jsonschema",),
+    "webhooks": ("cryptography",),
+    "realtime": ("msgpack",),
     "mcp": ("mcp",),
+    "otel": ("opentelemetry",),
 }
 
 

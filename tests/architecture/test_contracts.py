@@ -12,7 +12,21 @@ import falq
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "falq").rglob("*.py"))
-NOT_FOR_EVERYONE = {"cyclopts", "rich", "jinja2", "PIL", "av", "trustme", "pytest"}
+NOT_FOR_EVERYONE = {
+    "PIL",
+    "av",
+    "cryptography",
+    "cyclopts",
+    "jinja2",
+    "jsonschema",
+    "mcp",
+    "msgpack",
+    "opentelemetry",
+    "pyarrow",
+    "pytest",
+    "rich",
+    "trustme",
+}
 
 
 @pytest.mark.slow

@@ -1,0 +1,102 @@
+"""A proxy's face to ASGI servers: FastAPI, Starlette, uvicorn.
+
+Owns the messages of one ASGI call. It needs no framework. `relay` decides every
+answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+import anyio
+
+from falq._transport.base import ReplyStream
+from falq.errors import FalqError
+from falq.web.proxy import Answer
+from falq.web.relay import ProxyRequest, Relay, split_headers
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class _HungUpError(Exception):
+    """The browser is gone; nobody reads an answer."""
+
+
+async def serve(relay: Relay, scope: Message, receive: Receive, send: Send) -> None:
+    """Answer one ASGI call."""
+    if scope["type"] == "lifespan":
+        await _live(relay, receive, send)
+    elif scope["type"] == "http":
+        with contextlib.suppress(_HungUpError):
+            await _answer(relay, scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1000})
+
+
+async def _answer(relay: Relay, scope: Message, receive: Receive, send: Send) -> None:
+    headers, targets = split_headers(
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    )
+    request = ProxyRequest(scope["method"], headers, scope)
+
+    async def read(limit: int) -> bytes | None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _HungUpError
+            body += message.get("body", b"")
+            if len(body) > limit:
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    async with relay.serve(request, targets, read) as told:
+        if told.stream is None:
+            await _start(told.answer, send, length=len(told.answer.body))
+            await send({"type": "http.response.body", "body": told.answer.body})
+        else:
+            await _start(told.answer, send, length=None)
+            await _relay(told.stream, receive, send)
+
+
+async def _start(answer: Answer, send: Send, *, length: int | None) -> None:
+    pairs = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+    if length is not None:
+        pairs.append((b"content-length", str(length).encode()))
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": pairs})
+
+
+async def _relay(stream: ReplyStream, receive: Receive, send: Send) -> None:
+    """Pass pieces on until the stream ends or the browser is gone."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(_watch, receive, group.cancel_scope)
+        # Left unfinished, an answer tells the server to cut the connection: a
+        # stream that broke must not look like one that ended.
+        with contextlib.suppress(FalqError):
+            while piece := await stream.read():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        group.cancel_scope.cancel()
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def _live(relay: Relay, receive: Receive, send: Send) -> None:
+    """Go through the server's start and end, where the proxy is its whole application."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await relay.aclose()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
