@@ -232,14 +232,15 @@ class PollPlan:
             pace_s = min(self.settings.announced_s, self.settings.longest_gap_s)
             watch.pace_s = pace_s * (1.0 - self.settings.jitter * draw)
         self._watches[job] = watch
-        self._lines.setdefault(line, Line()).place(job, position)
-        self._plan(watch, now, self._first_wait_s(watch, now, draw))
+        wait_s = self._learned_s(watch, now, draw)
+        if wait_s is None:
+            # Who has a forecast and waits behind nobody is believed to run.
+            self._lines.setdefault(line, Line()).place(job, position)
+            wait_s = self._first_wait_s(watch, draw)
+        self._plan(watch, now, wait_s)
         return watch
 
-    def _first_wait_s(self, watch: Watch, now: float, draw: float) -> float:
-        learned_s = self._learned_s(watch, now, draw)
-        if learned_s is not None:
-            return learned_s
+    def _first_wait_s(self, watch: Watch, draw: float) -> float:
         first_s = self._first_s.get(watch.line)
         if first_s is None:
             is_scout = len(self._lines[watch.line]) == _SCOUT
@@ -523,7 +524,6 @@ class PollPlan:
         fresh_s = self._first_s.get(line, self.settings.initial_s)
         # Who stood behind the two when the queue moved last had not started then.
         moved_at, self._moved_at[line] = self._moved_at.get(line, float("-inf")), now
-        # Who was never seen in the queue and has a forecast is believed to run.
         believed_queued = (
             watch
             for watch in map(self._watches.__getitem__, waiting.head(_HEAD))
