@@ -223,16 +223,17 @@ async def test_records_are_written_while_the_event_loop_is_busy(tmp_path):
     async def hog() -> None:
         nonlocal turns
         while not is_done:
-            # About a millisecond that belongs to nobody else.
-            sum(range(50_000))
+            # Some tenth of a millisecond that belongs to nobody else.
+            sum(range(5_000))
             turns += 1
             await asyncio.sleep(0)
 
     async with SqliteJournal(tmp_path / "journal.sqlite") as journal:
         hogs = [asyncio.create_task(hog()) for _ in range(3)]
         try:
-            async with asyncio.timeout(20):
-                for number in range(1, 9):
+            # Far above what it takes: starved for ever is what it must not be.
+            async with asyncio.timeout(50):
+                for number in range(1, 5):
                     job = PlannedJob(endpoint="a/b", input_sha256="00", key=str(number))
                     await journal.plan([job])
                     await journal.record_sending(number, intent_id=f"i{number}", sent_at=0.0)
@@ -241,5 +242,5 @@ async def test_records_are_written_while_the_event_loop_is_busy(tmp_path):
             is_done = True
             await asyncio.gather(*hogs)
         counts = await journal.load_counts()
-    assert counts[RecordState.ACCEPTED] == 8
+    assert counts[RecordState.ACCEPTED] == 4
     assert turns > 24
