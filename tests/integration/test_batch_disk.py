@@ -216,6 +216,7 @@ def test_the_shorter_a_cut_log_is_the_less_is_there_and_never_something_else(
         before = found
 
 
+@pytest.mark.slow
 async def test_records_are_written_while_the_event_loop_is_busy(tmp_path):
     is_done = False
     turns = 0
