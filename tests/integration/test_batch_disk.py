@@ -16,7 +16,7 @@ import pytest
 
 from falq.batch import Batch
 from falq.emulator import Emulator, Scenario
-from falq.journal import PlannedJob, RecordState, SqliteJournal
+from falq.journal import RecordState, SqliteJournal
 
 pytestmark = pytest.mark.slow
 
@@ -214,34 +214,3 @@ def test_the_shorter_a_cut_log_is_the_less_is_there_and_never_something_else(
         assert before.keys() <= found.keys()
         assert all(ORDER.index(before[n]) <= ORDER.index(found[n]) for n in before)
         before = found
-
-
-@pytest.mark.slow
-async def test_records_are_written_while_the_event_loop_is_busy(tmp_path):
-    is_done = False
-    turns = 0
-
-    async def hog() -> None:
-        nonlocal turns
-        while not is_done:
-            # Some tenth of a millisecond that belongs to nobody else.
-            sum(range(5_000))
-            turns += 1
-            await asyncio.sleep(0)
-
-    async with SqliteJournal(tmp_path / "journal.sqlite") as journal:
-        hogs = [asyncio.create_task(hog()) for _ in range(3)]
-        try:
-            # Far above what it takes: starved for ever is what it must not be.
-            async with asyncio.timeout(50):
-                for number in range(1, 5):
-                    job = PlannedJob(endpoint="a/b", input_sha256="00", key=str(number))
-                    await journal.plan([job])
-                    await journal.record_sending(number, intent_id=f"i{number}", sent_at=0.0)
-                    await journal.record_accepted(number, f"r{number}")
-        finally:
-            is_done = True
-            await asyncio.gather(*hogs)
-        counts = await journal.load_counts()
-    assert counts[RecordState.ACCEPTED] == 4
-    assert turns > 24
