@@ -232,14 +232,14 @@ async def measure_waiting(server: Server, jobs: int, watch_s: float) -> dict[str
     async with falq.Session(
         gateway, max_jobs=jobs + 1000, ssl_context=server.context(), exit_grace_s=5.0
     ) as session:
-        handles = await _accept(session, 500)
+        handles = await accept_waiting(session, 500)
         gc.collect()
         before_bytes = resident_bytes()
-        handles += await _accept(session, jobs)
+        handles += await accept_waiting(session, jobs)
         gc.collect()
         grown_bytes = resident_bytes() - before_bytes
         polls_before, cpu_before = session.statistics().polls, os.times()
-        lags = await _loop_lags(watch_s)
+        lags = await loop_lags(watch_s)
         cpu_after = os.times()
         now = session.statistics()
         figures = {
@@ -258,7 +258,8 @@ async def measure_waiting(server: Server, jobs: int, watch_s: float) -> dict[str
     return figures
 
 
-async def _accept(session: Any, jobs: int) -> list[Any]:
+async def accept_waiting(session: Any, jobs: int) -> list[Any]:
+    """Submit jobs that do not end, and return their handles."""
     handles: list[Any] = []
     indexes = iter(range(jobs))
 
@@ -273,7 +274,8 @@ async def _accept(session: Any, jobs: int) -> list[Any]:
     return handles
 
 
-async def _loop_lags(watch_s: float) -> list[float]:
+async def loop_lags(watch_s: float) -> list[float]:
+    """Return how late each short sleep ended, in seconds, over a while."""
     loop = asyncio.get_running_loop()
     ends, lags = loop.time() + watch_s, []
     while (now := loop.time()) < ends:

@@ -34,7 +34,13 @@ from typing import Any
 
 from batch import in_a_process
 from chart import draw_panels
-from clients import ENDPOINT, EVER_S, LAG_STEP_S, arguments_of, percentile, resident_bytes
+from clients import (
+    ENDPOINT,
+    accept_waiting,
+    loop_lags,
+    percentile,
+    resident_bytes,
+)
 from machine import describe_machine
 
 import falq
@@ -57,10 +63,10 @@ def wait_with(server: dict[str, Any], folder: str, jobs: int, watch_s: float) ->
 async def _wait_with(server: dict[str, Any], jobs: int, watch_s: float) -> dict[str, float]:
     gateway = falq.Fal(key=server["key"], queue_url=server["url"])
     async with falq.Session(gateway, max_jobs=jobs + 1000, exit_grace_s=5.0) as session:
-        await _accept(session, WARM_UP_JOBS)
+        await accept_waiting(session, WARM_UP_JOBS)
         gc.collect()
         before_bytes, cpu_s, started = resident_bytes(), time.process_time(), time.perf_counter()
-        handles = await _accept(session, jobs)
+        handles = await accept_waiting(session, jobs)
         accept_cpu_s = time.process_time() - cpu_s
         accept_calls = jobs + session.statistics().polls
         accept_s = time.perf_counter() - started
@@ -68,7 +74,7 @@ async def _wait_with(server: dict[str, Any], jobs: int, watch_s: float) -> dict[
         grown_bytes = resident_bytes() - before_bytes
         polls, cpu_s = session.statistics().polls, time.process_time()
         async with asyncio.TaskGroup() as group:
-            lags = group.create_task(_loop_lags(watch_s))
+            lags = group.create_task(loop_lags(watch_s))
             cancels = group.create_task(_cancel_some(handles, watch_s))
         watch_cpu_s = time.process_time() - cpu_s
         polls = session.statistics().polls - polls
@@ -90,30 +96,6 @@ async def _wait_with(server: dict[str, Any], jobs: int, watch_s: float) -> dict[
         "cancel_p99_ms": 1000 * percentile(cancels.result(), 0.99),
         "leave_s": time.perf_counter() - leaving,
     }
-
-
-async def _accept(session: falq.Session, jobs: int) -> list[falq.Handle]:
-    handles: list[falq.Handle] = []
-    indexes = iter(range(jobs))
-
-    async def work() -> None:
-        for index in indexes:
-            handle = await session.submit(ENDPOINT, arguments_of(index, EVER_S))
-            handles.append(handle)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(100):
-            group.create_task(work())
-    return handles
-
-
-async def _loop_lags(watch_s: float) -> list[float]:
-    loop = asyncio.get_running_loop()
-    ends, lags = loop.time() + watch_s, []
-    while (now := loop.time()) < ends:
-        await asyncio.sleep(LAG_STEP_S)
-        lags.append(loop.time() - now - LAG_STEP_S)
-    return lags
 
 
 async def _cancel_some(handles: list[falq.Handle], watch_s: float) -> list[float]:
@@ -177,11 +159,11 @@ async def _accept_many(jobs: int, *, collects: bool) -> dict[str, float]:
     gateway = falq.Fal(key="benchmark:key")
     transport = Instant("IN_PROGRESS")
     async with falq.Session(gateway, transport=transport, max_jobs=jobs + 1000) as session:
-        await _accept(session, WARM_UP_JOBS)
+        await accept_waiting(session, WARM_UP_JOBS)
         if not collects:
             gc.disable()
         cpu_s = time.process_time()
-        await _accept(session, jobs)
+        await accept_waiting(session, jobs)
         cpu_s = time.process_time() - cpu_s
         calls = jobs + session.statistics().polls
     return {"jobs": jobs, "cpu_us_per_call": 1e6 * cpu_s / calls}

@@ -7,54 +7,33 @@ answer.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+import functools
 
 import anyio
 
+from falq._asgi import HungUpError, Message, Receive, Send, live, read_body, read_headers
 from falq._transport.base import ReplyStream
 from falq.errors import FalqError
 from falq.web.proxy import Answer
 from falq.web.relay import ProxyRequest, Relay, split_headers
 
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
-
-class _HungUpError(Exception):
-    """The browser is gone; nobody reads an answer."""
-
 
 async def serve(relay: Relay, scope: Message, receive: Receive, send: Send) -> None:
     """Answer one ASGI call."""
     if scope["type"] == "lifespan":
-        await _live(relay, receive, send)
+        await live(receive, send, relay.aclose)
     elif scope["type"] == "http":
-        with contextlib.suppress(_HungUpError):
+        with contextlib.suppress(HungUpError):
             await _answer(relay, scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": 1000})
 
 
 async def _answer(relay: Relay, scope: Message, receive: Receive, send: Send) -> None:
-    headers, targets = split_headers(
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    )
+    headers, targets = split_headers(read_headers(scope))
     request = ProxyRequest(scope["method"], headers, scope)
 
-    async def read(limit: int) -> bytes | None:
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _HungUpError
-            body += message.get("body", b"")
-            if len(body) > limit:
-                return None
-            if not message.get("more_body", False):
-                return bytes(body)
-
+    read = functools.partial(read_body, receive)
     async with relay.serve(request, targets, read) as told:
         if told.stream is None:
             await _start(told.answer, send, length=len(told.answer.body))
@@ -88,15 +67,3 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
-
-
-async def _live(relay: Relay, receive: Receive, send: Send) -> None:
-    """Go through the server's start and end, where the proxy is its whole application."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await relay.aclose()
-            await send({"type": "lifespan.shutdown.complete"})
-            return

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
+from falq._asgi import Message, Receive, Send
 from falq._core.messages import CallLimits, CallTimeouts
 from falq._transport.aio import AioTransport
 from falq._transport.base import Transport
@@ -109,7 +110,7 @@ class FalProxy:
             f"in_flight={now.in_flight}>"
         )
 
-    async def __call__(self, scope: asgi.Message, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one ASGI call.
 
         If it is cancelled, a submit that is under way may make a job all the same.

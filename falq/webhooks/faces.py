@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 
 from aiohttp import web
 
+from falq._asgi import Message, Receive, Send
 from falq.webhooks import aio, asgi
 from falq.webhooks.inbox import Inbox
 from falq.webhooks.keyhost import KeyHost, keys_url_of
@@ -89,7 +90,7 @@ class WebhookReceiver:
             f"refused={now.refused}>"
         )
 
-    async def __call__(self, scope: asgi.Message, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one ASGI call.
 
         A delivery that is being kept is kept although the call is cancelled.

@@ -6,63 +6,39 @@ import asyncio
 import contextlib
 import functools
 import json
-import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import uvicorn
-from aiohttp import web
 
 import falq
 from falq.emulator import Emulator, Fault, Scenario
 from falq.web import FalProxy, ProxyLimits
+from tests.support.web_servers import aiohttp_server, asgi_server, free_port
 
 GUARD_S = 20.0
 QUEUE = "https://queue.fal.run"
 
 
 @contextlib.asynccontextmanager
-async def aiohttp_server(proxy: FalProxy, port: int) -> AsyncIterator[None]:
-    app = web.Application()
-    app.router.add_route("*", "/proxy", proxy.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+async def aiohttp_proxy(proxy: FalProxy, port: int) -> AsyncIterator[None]:
     try:
-        yield
+        async with aiohttp_server(proxy.handle, "/proxy", port):
+            yield
     finally:
-        await runner.cleanup()
         await proxy.aclose()
-
-
-@contextlib.asynccontextmanager
-async def asgi_server(proxy: FalProxy, port: int, *, until) -> AsyncIterator[None]:
-    settings = uvicorn.Config(
-        proxy, port=port, log_config=None, ws="none", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(settings)
-    server.install_signal_handlers = lambda: None
-    task = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 @pytest.fixture(params=["aiohttp", "ASGI"])
 def serve(request, until):
     if request.param == "aiohttp":
-        return aiohttp_server
+        return aiohttp_proxy
     return functools.partial(asgi_server, until=until)
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
+    return free_port()
 
 
 def user_of(request):
@@ -153,7 +129,7 @@ async def test_a_call_that_names_two_addresses_does_not_pass(port):
     async with (
         asyncio.timeout(GUARD_S),
         Emulator() as emulator,
-        aiohttp_server(proxy_at(emulator), port),
+        aiohttp_proxy(proxy_at(emulator), port),
         aiohttp.ClientSession() as http,
         http.post(f"http://127.0.0.1:{port}/proxy", json={}, headers=headers) as response,
     ):
@@ -242,7 +218,7 @@ async def test_a_stream_that_broke_does_not_look_like_one_that_ended(serve, port
 async def test_only_a_text_names_a_user(port, browse, answer):
     async with Emulator() as emulator:
         proxy = proxy_at(emulator, authenticate=lambda _: answer)
-        async with aiohttp_server(proxy, port):
+        async with aiohttp_proxy(proxy, port):
             assert (await browse.ask("POST", f"{QUEUE}/acme/echo", value={}))[0] == 401
 
 

@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import uvicorn
-from aiohttp import web
 
 import falq
 from falq._journal.sqlite import SqliteJournal
@@ -21,6 +19,7 @@ from falq._journal.states import RecordState
 from falq.emulator import Emulator, Fault, Scenario
 from falq.emulator.webhooks import sign
 from falq.webhooks import KeyCache, KeyHost, LooseInbox, WebhookReceiver
+from tests.support.web_servers import aiohttp_server, asgi_server, free_port
 
 # Polls would hide a webhook that does not come: none happens in these tests.
 NO_POLLS = falq.PollSettings(announced_s=60.0)
@@ -29,46 +28,24 @@ NOW = 1_767_225_600.0
 
 
 @contextlib.asynccontextmanager
-async def aiohttp_server(receiver: WebhookReceiver, port: int) -> AsyncIterator[None]:
-    app = web.Application()
-    app.router.add_route("*", "/fal/{intent:.*}", receiver.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield
-    finally:
-        await receiver.aclose()
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def asgi_server(receiver: WebhookReceiver, port: int, *, until) -> AsyncIterator[None]:
-    settings = uvicorn.Config(
-        receiver, port=port, log_config=None, ws="none", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(settings)
-    server.install_signal_handlers = lambda: None
-    task = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
+async def aiohttp_receiver(receiver: WebhookReceiver, port: int) -> AsyncIterator[None]:
+    async with aiohttp_server(receiver.handle, "/fal/{intent:.*}", port):
+        try:
+            yield
+        finally:
+            await receiver.aclose()
 
 
 @pytest.fixture(params=["aiohttp", "ASGI"])
 def serve(request, until):
     if request.param == "aiohttp":
-        return aiohttp_server
+        return aiohttp_receiver
     return functools.partial(asgi_server, until=until)
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
@@ -151,7 +128,7 @@ async def test_every_job_ends_once_whatever_happens_to_its_webhook(
         session_at(emulator, base_url, **settings) as session,
     ):
         receiver = WebhookReceiver(session, on_delivery=lambda one: heard.append(one.request_id))
-        async with aiohttp_server(receiver, port):
+        async with aiohttp_receiver(receiver, port):
             assert await run_jobs(session, 6) == [{"n": n} for n in range(6)]
             await until(lambda: receiver.statistics().accepted == 6)
         assert emulator.stats().calls.get("status", 0) == 0
@@ -164,7 +141,7 @@ async def test_a_model_error_is_the_jobs_error(port, base_url, tmp_path):
         Emulator(Scenario(speed=100.0)) as emulator,
         session_at(emulator, base_url, journal=tmp_path / "jobs.sqlite") as session,
     ):
-        async with aiohttp_server(WebhookReceiver(session), port):
+        async with aiohttp_receiver(WebhookReceiver(session), port):
             with pytest.raises(falq.JobInputError) as caught:
                 await session.subscribe(
                     "acme/echo", {"_emulator": {"fail": "content_policy_violation"}}
@@ -179,7 +156,7 @@ async def test_a_webhook_that_never_comes_is_made_up_for_by_polls(port, base_url
         Emulator(Scenario(speed=100.0, webhook_loss_probability=1.0)) as emulator,
         session_at(emulator, base_url, poll=falq.PollSettings(announced_s=0.2)) as session,
     ):
-        async with aiohttp_server(WebhookReceiver(session), port):
+        async with aiohttp_receiver(WebhookReceiver(session), port):
             assert await run_jobs(session, 3) == [{"n": n} for n in range(3)]
         assert emulator.stats().deliveries == {"lost": 3}
 
@@ -201,12 +178,12 @@ async def test_a_restart_in_the_middle_takes_each_delivery_once(until, port, bas
         async with SqliteJournal(path) as journal:
             keys = KeyCache(KeyHost(f"{emulator.gateway.rest_url}/.well-known/jwks.json").fetch)
             receiver = WebhookReceiver(LooseInbox(journal), keys=keys, on_delivery=note)
-            async with aiohttp_server(receiver, port):
+            async with aiohttp_receiver(receiver, port):
                 await until(lambda: len(heard) >= 2)
         # The next one has the session again, and what was kept needs no call.
         async with session_at(emulator, base_url, journal=path) as session:
             receiver = WebhookReceiver(session, on_delivery=note)
-            async with aiohttp_server(receiver, port), asyncio.timeout(GUARD_S):
+            async with aiohttp_receiver(receiver, port), asyncio.timeout(GUARD_S):
                 recovered = await session.recover()
                 results = [await handle for handle in recovered]
                 await until(lambda: len(heard) == 4)
@@ -328,7 +305,7 @@ async def test_a_hook_that_raises_is_called_again(port, base_url, caplog):
 
     async with Emulator(Scenario()) as emulator:
         receiver = receiver_of(emulator, on_delivery=hook)
-        async with aiohttp_server(receiver, port):
+        async with aiohttp_receiver(receiver, port):
             url = f"{base_url}/"
             assert [await post(url, signed(BODY), BODY) for _ in range(3)] == [500, 200, 200]
     assert len(heard) == 1
@@ -341,7 +318,7 @@ async def test_without_the_key_host_nothing_is_taken(port, base_url):
         closed = found.getsockname()[1]
     keys = KeyCache(KeyHost(f"http://127.0.0.1:{closed}").fetch)
     receiver = WebhookReceiver(keys=keys, wall_clock=lambda: NOW)
-    async with aiohttp_server(receiver, port):
+    async with aiohttp_receiver(receiver, port):
         assert await post(f"{base_url}/x", signed(BODY), BODY) == 503
     assert receiver.statistics().unavailable == 1
 
@@ -371,7 +348,7 @@ async def test_a_closed_session_asks_the_sender_to_try_again(port, base_url):
     async with Emulator(Scenario()) as emulator:
         async with session_at(emulator, base_url) as session:
             receiver = WebhookReceiver(session, wall_clock=lambda: NOW)
-        async with aiohttp_server(receiver, port):
+        async with aiohttp_receiver(receiver, port):
             assert await post(f"{base_url}/x", signed(BODY), BODY) == 503
 
 
@@ -384,7 +361,7 @@ async def test_no_key_or_intent_is_shown(port, base_url, caplog, tmp_path):
         session_at(emulator, base_url, journal=tmp_path / "jobs.sqlite") as session,
     ):
         receiver = WebhookReceiver(session, on_delivery=lambda one: print(one, file=shown))
-        async with aiohttp_server(receiver, port):
+        async with aiohttp_receiver(receiver, port):
             await run_jobs(session, 2)
         print(receiver, session, session.gateway, receiver.statistics(), file=shown)
         secret = emulator.key.partition(":")[2]
@@ -409,7 +386,7 @@ async def test_a_reset_of_the_emulator_ends_what_it_was_posting(until, port, bas
             on_delivery=lambda one: heard.append(one.payload),
             keys=KeyCache(KeyHost(f"{emulator.gateway.rest_url}/.well-known/jwks.json").fetch),
         )
-        async with aiohttp_server(receiver, port):
+        async with aiohttp_receiver(receiver, port):
             await session.submit("acme/echo", {"n": 2})
             await until(lambda: bool(heard))
             # Long enough for the next attempt of the first, which was due within 40 ms.
