@@ -16,6 +16,9 @@ Rules:
        every `retry_s`; their callers are told at once, as long as `keep_bytes`
        holds them, and wait otherwise.
     4. The loop is woken once per group.
+    5. A loop that never idles steps aside for a thread that gets nowhere: between
+       two of its short turns it lets the interpreter go and takes it back before a
+       waiting thread has woken up, and so could keep it out for ever.
 """
 
 from __future__ import annotations
@@ -51,6 +54,18 @@ most of all: it and the thread take turns."""
 STREAM = 8
 """Orders of one hand-over that make a stream: who writes one thing after the other
 waits for nothing but the disk."""
+
+_PATIENCE_S = 0.005
+"""How long a hand-over may take before the loop steps aside, in seconds; a commit
+takes one or two milliseconds."""
+
+_ASIDE_S = 0.0001
+"""How long it steps aside at a time, in seconds: for a thread to wake up in."""
+
+_ASIDE_EVERY_S = 0.001
+_ASIDE_MOST_S = 0.016
+"""How far apart it does so at first and at last, in seconds, because a thread that
+waits for a slow disk gains nothing by it."""
 
 _PROBE_BYTES = 16 * 1024
 """Written and removed before a broken writer takes intents again: more than one
@@ -98,6 +113,7 @@ class Writer:
         loop: Where callers wait.
         keep_bytes: How much is kept in memory after a failed commit.
         retry_s: How long to wait before what is kept is tried again, in seconds.
+        step_aside: Blocks for so many seconds, without the interpreter.
     """
 
     def __init__(
@@ -108,16 +124,22 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         keep_bytes: int,
         retry_s: float,
+        step_aside: Callable[[float], object] = time.sleep,
     ) -> None:
         self._connect = connect
         self._disconnect = disconnect
         self._loop = loop
         self._retry_s = retry_s
+        self._step_aside = step_aside
         self._kept = _Kept(limit_bytes=keep_bytes)
         self._lost: list[str] = []
         self._inbox: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
         self._gathered: list[Order] = []
         self._handed_over = float("-inf")
+        self._sent = 0
+        self._taken = 0
+        self._done = 0
+        self._is_watched = False
         self._is_stream = False
         self._is_due = False
         self._records = 0
@@ -167,7 +189,21 @@ class Writer:
             self._handed_over = self._loop.time()
             self._is_stream = len(self._gathered) >= STREAM
             orders, self._gathered = self._gathered, []
+            self._sent += 1
             self._inbox.put(orders)
+            if not self._is_watched:
+                self._is_watched = True
+                self._loop.call_later(_PATIENCE_S, self._watch, self._sent, _ASIDE_EVERY_S)
+
+    def _watch(self, sent: int, again_s: float) -> None:
+        """Step aside if a hand-over is still not done, rule 5."""
+        if self._done < sent:
+            self._step_aside(_ASIDE_S)
+            self._loop.call_later(again_s, self._watch, sent, min(2 * again_s, _ASIDE_MOST_S))
+        elif self._done < self._sent:
+            self._loop.call_later(_PATIENCE_S, self._watch, self._sent, _ASIDE_EVERY_S)
+        else:
+            self._is_watched = False
 
     def ask(self, order: Order) -> asyncio.Future[Any]:
         """Hand an order over, and return the future of its outcome."""
@@ -249,6 +285,7 @@ class Writer:
         while True:
             orders, is_last = self._next()
             self._carry_out(connection, orders)
+            self._done = self._taken
             if self.failure is not None and (is_last or time.monotonic() >= self._retry_at):
                 self._write_kept(connection)
             if is_last:
@@ -263,6 +300,7 @@ class Writer:
         orders: list[Order] = []
         while first is not None:
             orders.extend(first)
+            self._taken += 1
             if len(orders) >= GROUP_LIMIT:
                 return orders, False
             try:
