@@ -64,6 +64,12 @@ class Order:
     outcome: Any = None
     error: Exception | None = None
 
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes the file."""
+        # By identity, because Python hashes an enum's member by a function of its own.
+        return self.kind is Kind.REPORT or self.kind is Kind.INTENT
+
 
 class StorageError(Exception):
     """The storage, not an order, is at fault."""

@@ -21,11 +21,13 @@ from falq._journal.states import RETRYABLE, RecordState
 from falq.errors import JournalConflictError, JournalError
 
 _PLANNED = """
-    INSERT INTO job (run, key, seq, endpoint, input_sha256, options, extra, planned_at)
-    VALUES (
-        ?, ?, coalesce(?, (SELECT coalesce(max(number), 0) + 1 FROM job)), ?, ?, ?, ?, ?
-    )
-    ON CONFLICT (key) DO NOTHING
+    INSERT INTO job (
+        number, run, key, seq, endpoint, input_sha256, options, extra, planned_at
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_KNOWN = """
+    SELECT json_group_array(json_array(key, number, endpoint, input_sha256)) FROM job
+    WHERE key IN (SELECT value FROM json_each(?))
 """
 _FILE = """
     INSERT INTO file (job, json_path, url, name, size_bytes, sha256, content_type, state)
@@ -43,43 +45,58 @@ def to_json(value: Mapping[str, Any]) -> str:
         ValueError: It holds NaN or an infinity.
         TypeError: It holds something that JSON has not.
     """
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    # Most have nothing to say.
+    return _to_json(value) if value else "{}"
+
+
+_to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def plan(
     connection: sqlite3.Connection, jobs: Sequence[PlannedJob], planned_at: float
 ) -> list[int]:
     """Insert jobs whose key is new; see `Journal.plan`."""
+    keys = [job.key for job in jobs if job.key is not None]
+    (found,) = connection.execute(_KNOWN, (json.dumps(keys),)).fetchone()
+    known = {key: tuple(facts) for key, *facts in json.loads(found)}
+    (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM job").fetchone()
     numbers: list[int] = []
     conflicts: list[str] = []
+    rows: list[tuple[Any, ...]] = []
+    inputs: list[tuple[int, bytes]] = []
     for job in jobs:
-        cursor = connection.execute(
-            _PLANNED,
-            (
-                job.run,
-                job.key,
-                job.seq,
-                job.endpoint,
-                job.input_sha256,
-                to_json(job.options),
-                to_json(job.extra),
-                planned_at,
-            ),
-        )
-        if cursor.rowcount and cursor.lastrowid is not None:
-            numbers.append(cursor.lastrowid)
-            if job.input is not None:
-                connection.execute("INSERT INTO input VALUES (?, ?)", (cursor.lastrowid, job.input))
+        if job.key in known:
+            number, *content = known[job.key]
+            if content != [job.endpoint, job.input_sha256]:
+                conflicts.append(str(job.key))
+            numbers.append(number)
             continue
-        number, endpoint, sha256 = connection.execute(
-            "SELECT number, endpoint, input_sha256 FROM job WHERE key = ?", (job.key,)
-        ).fetchone()
-        if (endpoint, sha256) != (job.endpoint, job.input_sha256):
-            conflicts.append(str(job.key))
-        numbers.append(number)
+        last += 1
+        numbers.append(last)
+        if job.key is not None:
+            known[job.key] = (last, job.endpoint, job.input_sha256)
+        rows.append(_planned(job, last, planned_at))
+        if job.input is not None:
+            inputs.append((last, job.input))
     if conflicts:
         raise conflict_error(conflicts)
+    connection.executemany(_PLANNED, rows)
+    connection.executemany("INSERT INTO input VALUES (?, ?)", inputs)
     return numbers
+
+
+def _planned(job: PlannedJob, number: int, planned_at: float) -> tuple[Any, ...]:
+    return (
+        number,
+        job.run,
+        job.key,
+        number if job.seq is None else job.seq,
+        job.endpoint,
+        job.input_sha256,
+        to_json(job.options),
+        to_json(job.extra),
+        planned_at,
+    )
 
 
 def conflict_error(keys: Sequence[str]) -> JournalConflictError:

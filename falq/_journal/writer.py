@@ -71,8 +71,6 @@ _PROBE_BYTES = 16 * 1024
 """Written and removed before a broken writer takes intents again: more than one
 page, so that a disk with no room is noticed."""
 
-_WRITES = frozenset({Kind.INTENT, Kind.REPORT})
-
 
 @define(eq=False)
 class _Kept:
@@ -176,7 +174,7 @@ class Writer:
         if self._is_due:
             return
         due = self._handed_over + GATHER_S
-        if self._is_stream and order.kind in _WRITES and due > self._loop.time():
+        if self._is_stream and order.is_write and due > self._loop.time():
             if is_first:
                 self._loop.call_at(due, self._hand_over)
         else:
@@ -310,10 +308,12 @@ class Writer:
         return orders, True
 
     def _carry_out(self, connection: sqlite3.Connection, orders: Sequence[Order]) -> None:
-        writes = [order for order in orders if order.kind in _WRITES]
+        writes = [order for order in orders if order.is_write]
         for start in range(0, len(writes), GROUP_LIMIT):
             self._write(connection, writes[start : start + GROUP_LIMIT])
-        rest = [order for order in orders if order.kind not in _WRITES]
+        if len(writes) == len(orders):
+            return
+        rest = [order for order in orders if not order.is_write]
         for order in rest:
             try:
                 if order.kind is Kind.FLUSH:
@@ -322,8 +322,7 @@ class Writer:
                     order.outcome = order.act(connection)
             except Exception as error:  # noqa: BLE001  it is the caller's
                 order.error = told(error)
-        if rest:
-            self._call(settle, rest)
+        self._call(settle, rest)
 
     def _flush(self, connection: sqlite3.Connection) -> None:
         if self.failure is not None:

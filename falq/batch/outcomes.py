@@ -193,7 +193,7 @@ def outcome_of_record(
         error=None if is_success else _error_of(record, status),
         files=tuple(_saved_file(file) for file in files),
         cost_usd=cost_usd,
-        timings=_timings(record),
+        timings=timings_of_record(record),
     )
 
 
@@ -242,7 +242,8 @@ def _saved_file(file: FileRecord) -> SavedFile:
     )
 
 
-def _timings(record: JobRecord) -> dict[str, Any]:
+def timings_of_record(record: JobRecord) -> dict[str, Any]:
+    """Return when a job went where, as `RowOutcome.timings` has it."""
     instants = {
         "sent_at": record.sent_at,
         "accepted_at": record.accepted_at,

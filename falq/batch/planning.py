@@ -5,9 +5,10 @@ say whether the whole manifest is in it. It never submits. The runner calls it
 before the first submit, and again whenever the same batch is started: a row
 that is there already is not planned twice, and one that has changed is told.
 
-The hash of a row with local files is that of what will be sent, files as data
-URLs: a file that was changed is a changed row, and a lost submit is looked up
-by what the server has.
+A row with local files is known by their names and the hashes of their contents:
+a file that was changed is a changed row. What is sent for it is known later, when
+an upload has its URL; that hash is written with the intent, and a lost submit is
+looked up by it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any
 
 from attrs import asdict
 
-from falq._core.canonical import canonical_json, input_sha256
+from falq._core.canonical import canonical_json
 from falq._journal.base import Journal
 from falq._journal.records import PlannedJob
-from falq.batch.entries import ManifestReport, Row, resolve_arguments
+from falq.batch.entries import ManifestReport, Row
 from falq.batch.manifest import Manifest
 from falq.errors import JournalConflictError
 from falq.text import printable
@@ -51,12 +52,18 @@ async def plan_manifest(manifest: Manifest, journal: Journal, report: ManifestRe
         {"kind": PLAN_KIND, "rows": report.count, "digest": report.digest}
     )
     rows = manifest.rows()
-    while page := await asyncio.to_thread(_next_page, rows):
-        try:
-            await journal.plan(page)
-        except JournalConflictError as error:
-            raise _changed(error) from None
+    page = await asyncio.to_thread(_next_page, rows)
+    while page:
+        # The next page is read while this one is written.
+        _, page = await asyncio.gather(_plan(journal, page), asyncio.to_thread(_next_page, rows))
     await journal.record_run_ended(run)
+
+
+async def _plan(journal: Journal, page: list[PlannedJob]) -> None:
+    try:
+        await journal.plan(page)
+    except JournalConflictError as error:
+        raise _changed(error) from None
 
 
 async def is_planned_whole(journal: Journal) -> bool:
@@ -70,17 +77,15 @@ def _next_page(rows: Iterator[Row]) -> list[PlannedJob]:
 
 
 def planned_job(row: Row) -> PlannedJob:
-    """Return a row as a journal plans it. It reads the row's local files."""
+    """Return a row as a journal plans it."""
     extra: dict[str, Any] = {}
-    sha256 = row.input_sha256
     if row.files:
         extra["files"] = [asdict(file) for file in row.files]
-        sha256 = input_sha256(row.endpoint, resolve_arguments(row))
     if row.duplicate_of is not None:
         extra["duplicate_of"] = row.duplicate_of
     return PlannedJob(
         endpoint=row.endpoint,
-        input_sha256=sha256,
+        input_sha256=row.content_sha256,
         input=canonical_json(row.arguments),
         key=row.id,
         seq=row.seq,
