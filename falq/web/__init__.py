@@ -1,19 +1,40 @@
-"""fal for browsers: the proxy that `@fal-ai/client` speaks to, with the key kept on the server.
+"""falq in web apps: a session for the app's life, and fal for browsers without the key.
 
-    FalProxy        an ASGI application and an aiohttp handler
+    AppSession      opens a session with the app, closes it with the app
+    Monitor         health, readiness and metrics of one
+    SESSION         where an aiohttp app keeps it
+    Answer          what to answer a call with
+    FalProxy        what `@fal-ai/client` speaks to: an ASGI application and an aiohttp handler
     ProxyRequest    what its authentication is asked about
     ProxyLimits     what one user may do
     ProxyStatistics its counts
 
-The rooms: `proxy` (what may pass, pure) and `allowance` (how much of it, pure) ->
-`relay` (the order of it all) -> `asgi`, `aio` and `faces` (web servers).
+The rooms of the session: `settings` (its arguments), `workers` (its journal), `draining`
+(the word that the app ends) and `following` (statuses for a page) -> `app_session` (from
+start to end) with `asgi_life` (under ASGI servers); `metrics` (its counts as text, pure)
+-> `monitor`. Those of the proxy: `proxy` (what may pass, pure) and `allowance` (how much
+of it, pure) -> `relay` (the order of it all) -> `faces`. `asgi` and `aio` bring both to
+web servers.
 """
 
 from __future__ import annotations
 
 from falq.web.allowance import ProxyLimits as ProxyLimits
+from falq.web.app_session import SESSION as SESSION
+from falq.web.app_session import AppSession as AppSession
 from falq.web.faces import FalProxy as FalProxy
+from falq.web.monitor import Monitor as Monitor
+from falq.web.proxy import Answer as Answer
 from falq.web.relay import ProxyRequest as ProxyRequest
 from falq.web.relay import ProxyStatistics as ProxyStatistics
 
-__all__ = ["FalProxy", "ProxyLimits", "ProxyRequest", "ProxyStatistics"]
+__all__ = [
+    "SESSION",
+    "Answer",
+    "AppSession",
+    "FalProxy",
+    "Monitor",
+    "ProxyLimits",
+    "ProxyRequest",
+    "ProxyStatistics",
+]

@@ -36,13 +36,16 @@ async def handle(relay: Relay, request: web.Request) -> web.StreamResponse:
         if told.stream is not None:
             return await _relay(request, told.answer, told.stream)
         answer = told.answer
-        response = web.Response(
-            status=answer.status_code, body=answer.body, headers=dict(answer.headers)
-        )
+        response = response_of(answer)
         if answer.status_code in {408, 413}:
             # The rest of the body is not read.
             response.force_close()
         return response
+
+
+def response_of(answer: Answer) -> web.Response:
+    """Return a whole answer as a response."""
+    return web.Response(status=answer.status_code, body=answer.body, headers=dict(answer.headers))
 
 
 async def _relay(request: web.Request, answer: Answer, stream: ReplyStream) -> web.StreamResponse:

@@ -36,11 +36,16 @@ async def _answer(relay: Relay, scope: Message, receive: Receive, send: Send) ->
     read = functools.partial(read_body, receive)
     async with relay.serve(request, targets, read) as told:
         if told.stream is None:
-            await _start(told.answer, send, length=len(told.answer.body))
-            await send({"type": "http.response.body", "body": told.answer.body})
+            await write(told.answer, send)
         else:
             await _start(told.answer, send, length=None)
             await _relay(told.stream, receive, send)
+
+
+async def write(answer: Answer, send: Send) -> None:
+    """Write a whole answer."""
+    await _start(answer, send, length=len(answer.body))
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _start(answer: Answer, send: Send, *, length: int | None) -> None:

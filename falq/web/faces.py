@@ -16,7 +16,7 @@ from falq._asgi import Message, Receive, Send
 from falq._core.messages import CallLimits, CallTimeouts
 from falq._transport.aio import AioTransport
 from falq._transport.base import Transport
-from falq.config import build_config
+from falq.config import build_config, resolve_proxy
 from falq.errors import ConfigError
 from falq.gateways import Gateway
 from falq.web import aio, asgi
@@ -49,8 +49,8 @@ class FalProxy:
         endpoints: Endpoint ids that may be used, such as `fal-ai/flux/schnell`;
             `fal-ai/flux/*` stands for all below it.
         limits: What each user may do.
-        allow_uploads: Whether files may be uploaded, at the account's cost. fal-js
-            uploads those above 90 MiB in parts, which do not pass.
+        allow_uploads: Whether files may be uploaded, at the account's cost. The bytes go
+            from the browser to fal's storage, so that nothing here limits their number.
         limit_bytes: Largest body that is taken, in bytes.
         timeouts: How long a call may take.
         ssl_context: Whom to trust, instead of the system's authorities.
@@ -98,6 +98,7 @@ class FalProxy:
                 timeouts=timeouts or CallTimeouts(),
                 limits=CallLimits(),
                 ssl_context=ssl_context,
+                proxy=resolve_proxy(None),
             ),
             limit_bytes=limit_bytes,
             clock=clock,

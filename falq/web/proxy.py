@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from falq._core.messages import Call, Origin, Reply, Verb
 from falq._transport.base import root_of
@@ -51,11 +51,14 @@ _QUERIES = {
     Verb.STREAM: frozenset({"", "logs=0", "logs=1"}),
 }
 _NO_QUERY = frozenset({""})
-_UPLOAD = ("storage/upload/initiate", "storage_type=fal-cdn-v3")
+_UPLOADS = frozenset({"storage/upload/initiate", "storage/upload/initiate-multipart"})
+_UPLOAD_QUERY = "storage_type=fal-cdn-v3"
 _NAMESPACES = frozenset({"workflows", "comfy"})
 _COSTLY = frozenset({Verb.SUBMIT, Verb.RUN})
 
 _HEADERS_IN = (
+    # Of uploads; the other one is of what a model makes.
+    "x-fal-object-lifecycle",
     "x-fal-object-lifecycle-preference",
     "x-fal-queue-priority",
     "x-fal-request-timeout",
@@ -183,7 +186,8 @@ class Rules:
         return self._request(method, parts, query) if origin is Origin.QUEUE else None
 
     def _upload(self, method: str, path: str, query: str) -> Route | None:
-        if not self._allow_uploads or method != "POST" or (path, query) != _UPLOAD:
+        is_upload = path in _UPLOADS and query == _UPLOAD_QUERY
+        if not self._allow_uploads or method != "POST" or not is_upload:
             return None
         return Route(Verb.STORAGE, "POST", f"/{path}?{query}", Origin.REST)
 
@@ -270,8 +274,19 @@ def refuse(status_code: int, detail: str, **headers: str) -> Answer:
         headers: Further headers, with `_` for `-`.
     """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    body = json.dumps({"detail": detail}).encode()
-    return Answer(status_code, {**_always("application/json"), **named}, body)
+    told = plain(status_code, "application/json", json.dumps({"detail": detail}).encode())
+    return evolve(told, headers={**told.headers, **named})
+
+
+def plain(status_code: int, content_type: str, body: bytes) -> Answer:
+    """Return an answer of falq's own, which nobody keeps.
+
+    Args:
+        status_code: HTTP status.
+        content_type: Of its body, with its parameters.
+        body: The whole of it.
+    """
+    return Answer(status_code, {**_always(""), "content-type": content_type}, body)
 
 
 def head_of(status_code: int, headers: Mapping[str, str]) -> Answer:

@@ -55,6 +55,34 @@ const work = {
       return error.status;
     }
   },
+  async upload() {
+    const file = new File(["a tiny cat"], "cat.txt", { type: "text/plain" });
+    const url = await fal.storage.upload(file);
+    const back = await fetch(url);
+    return { url, type: back.headers.get("content-type"), text: await back.text() };
+  },
+  async hidden() {
+    const lifecycle = { expiresIn: "1h", initialAcl: { default: "hide" } };
+    const url = await fal.storage.upload(new Blob(["a secret"]), { lifecycle });
+    return (await fetch(url)).status;
+  },
+  async inside() {
+    const input = { deep: [new Blob(["a cat inside"], { type: "text/plain" })] };
+    const { data } = await fal.subscribe("acme/echo", { input, pollInterval: 20 });
+    return await (await fetch(data.deep[0])).text();
+  },
+  async large() {
+    const size = 91 * 1024 * 1024;
+    const url = await fal.storage.upload(new Blob([new Uint8Array(size)]));
+    return (await (await fetch(url)).arrayBuffer()).byteLength - size;
+  },
+  async refused() {
+    try {
+      return await fal.storage.upload(new Blob(["a cat"]));
+    } catch (error) {
+      return error.status;
+    }
+  },
   async other() {
     try {
       await fal.queue.submit("acme/other", { input: {} });
@@ -96,12 +124,13 @@ def package(tmp_path_factory) -> Path:
     return folder
 
 
-async def tell(package: Path, emulator: Emulator, *names: str):
+async def tell(package: Path, emulator: Emulator, *names: str, allow_uploads: bool = False):
     """Run the script's parts through a proxy and return what each told."""
     proxy = FalProxy(
         emulator.gateway,
         authenticate=lambda request: request.headers.get("x-app-user"),
         endpoints=["acme/echo"],
+        allow_uploads=allow_uploads,
     )
     app = web.Application()
     app.router.add_route("*", "/proxy", proxy.handle)
@@ -147,3 +176,34 @@ async def test_the_official_client_does_not_repeat_a_submit_of_unknown_fate(pack
         told = await tell(package, emulator, "submit")
         assert emulator.stats().calls["submit"] == 1
     assert told == {"submit": 500}
+
+
+@pytest.mark.slow
+async def test_the_official_client_uploads_files_through_the_proxy(package):
+    async with Emulator(Scenario(speed=100.0)) as emulator:
+        told = await tell(package, emulator, "upload", "hidden", "inside", allow_uploads=True)
+        counts = emulator.stats()
+    assert told["upload"]["url"].endswith("/cat.txt")
+    assert told["upload"]["type"].startswith("text/plain")
+    assert told["upload"]["text"] == "a tiny cat"
+    assert told["hidden"] == 404
+    assert told["inside"] == "a cat inside"
+    assert (counts.uploads, counts.uploads_open, counts.submits) == (3, 0, 1)
+    # The key opened each upload, and went to no host that takes the bytes.
+    assert counts.keys_at_storage == 0
+
+
+@pytest.mark.slow
+async def test_the_official_client_uploads_a_large_file_in_parts(package):
+    async with Emulator(Scenario()) as emulator:
+        told = await tell(package, emulator, "large", allow_uploads=True)
+        counts = emulator.stats()
+    assert told == {"large": 0}
+    assert (counts.uploads, counts.upload_parts, counts.keys_at_storage) == (1, 10, 0)
+
+
+@pytest.mark.slow
+async def test_the_official_client_uploads_nothing_unless_it_is_allowed(package):
+    async with Emulator(Scenario()) as emulator:
+        assert await tell(package, emulator, "refused") == {"refused": 400}
+        assert emulator.stats().calls == {}

@@ -55,6 +55,12 @@ STATUS = Route(Verb.STATUS, "GET", "/acme/video/requests/r/status", Origin.QUEUE
             Verb.STORAGE,
             "/storage/upload/initiate?storage_type=fal-cdn-v3",
         ),
+        (
+            "POST",
+            "https://rest.fal.ai/storage/upload/initiate-multipart?storage_type=fal-cdn-v3",
+            Verb.STORAGE,
+            "/storage/upload/initiate-multipart?storage_type=fal-cdn-v3",
+        ),
     ],
 )
 def test_what_fal_js_asks_for_passes(method, target, verb, path):
@@ -88,7 +94,9 @@ def test_what_fal_js_asks_for_passes(method, target, verb, path):
         "https://fal.run/fal-ai/stream",
         "https://rest.fal.ai/tokens/",
         "https://rest.fal.ai/tokens/realtime",
-        "https://rest.fal.ai/storage/upload/initiate-multipart?storage_type=fal-cdn-v3",
+        "https://rest.fal.ai/storage/upload/initiate-multipart?storage_type=gcs",
+        "https://rest.fal.ai/storage/upload/initiate-multipart",
+        "https://rest.fal.ai/storage/upload/complete-multipart?storage_type=fal-cdn-v3",
         "https://api.fal.ai/v1/models",
         "https://queue.fal.run",
         "//queue.fal.run/acme/video",
@@ -163,11 +171,13 @@ def test_few_headers_of_a_browser_pass():
         "x-fal-webhook": "https://evil.example",
         "x-fal-retry-config": "{}",
         "x-fal-runner-hint": "r",
+        "x-fal-object-lifecycle": "{}",
     }
     call = SUBMIT.call(headers, b"{}")
     assert {name.lower() for name in call.headers} == {
         "content-type",
         "x-fal-client-proxy",
+        "x-fal-object-lifecycle",
         "x-fal-runner-hint",
     }
 
