@@ -27,6 +27,10 @@ IMAGES = HERE.parent / "docs" / "images"
 PLOTS: dict[str, str | None] = {
     "throughput": None,
     "poll_load": "polls-against-lag.svg",
+    "requests_per_job": None,
+    "startup": None,
+    "decode": None,
+    "webhooks": None,
     "batch": "batch-cost.svg",
     "crowd": "crowd-cost.svg",
 }

@@ -12,6 +12,7 @@ Rules for reading it:
        costs a program. `cpu_ms_per_row` has the journal's own thread in it, which
        runs beside the loop where there is a second core.
     2. `rows_per_s` depends on who else uses the cores.
+    3. Python's collector is set as the command line sets it, in both kinds of batch.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from falq._journal.records import PlannedJob
 from falq._journal.sqlite import SqliteJournal
 from falq.batch import Batch
 from falq.batch.planning import PLAN_KIND
+from falq.cli.garbage import collect_seldom
 from falq.gateways import Fal
 
 ENDPOINT = "acme/echo"
@@ -70,6 +72,7 @@ def run_batch(
     server: dict[str, Any], folder: str, count: int, journal: Literal["none", "sqlite"]
 ) -> dict[str, float]:
     """Run so many instant rows and return pace, CPU and memory."""
+    collect_seldom()
     return asyncio.run(_run_batch(server, folder, count, journal))
 
 
@@ -106,6 +109,7 @@ async def _run_batch(
 
 def resume_batch(server: dict[str, Any], folder: str, count: int) -> dict[str, float]:
     """Write a journal of so many planned rows, and return how soon going on with it starts."""
+    collect_seldom()
     return asyncio.run(_resume_batch(server, folder, count))
 
 
@@ -227,7 +231,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the comparison")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[1000, 10_000, 100_000], help="rows of single runs"
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[1000, 10_000, 100_000, 1_000_000],
+        help="rows of single runs",
     )
     parser.add_argument("--journal-rows", type=int, default=1_000_000)
     parser.add_argument("--json", type=Path, help="write the report to this file")

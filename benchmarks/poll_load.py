@@ -62,6 +62,8 @@ class Load:
         run_times_s: How long each job runs, in seconds.
         arrivals_s: When each job is accepted.
         runners: Jobs that run at once; the rest wait in order.
+        every: Which jobs are ours and watched: each so-many-th. The others are
+            strangers', who stand in the same queue.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Load:
     run_times_s: Sequence[float]
     arrivals_s: Sequence[float]
     runners: int = 1_000_000
+    every: int = 1
     starts_s: list[float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,6 +82,11 @@ class Load:
             starts.append(start)
             heapq.heappush(free, start + run_s)
         object.__setattr__(self, "starts_s", starts)
+
+    @property
+    def ours(self) -> range:
+        """The jobs that are watched."""
+        return range(self.every - 1, len(self.run_times_s), self.every)
 
     def end(self, job: int) -> float:
         """Return the instant at which a job ends."""
@@ -159,14 +167,24 @@ def loads(jobs: int) -> list[Load]:
         arrivals_s=at_once,
         runners=10,
     )
-    return [*found, full]
+    # A little more than ten runners can do: the queue grows to some 450 places.
+    others = [age_at(chance.uniform(EDGE, 1 - EDGE)) for _ in range(4 * jobs)]
+    shared = Load(
+        name="shared, 1 in 40 ours",
+        age_at=age_at,
+        run_times_s=others,
+        arrivals_s=[0.32 * index for index in range(4 * jobs)],
+        runners=10,
+        every=40,
+    )
+    return [*found, full, shared]
 
 
 def check_at_intervals(load: Load, interval_s: float) -> tuple[list[int], list[float]]:
     """Return polls and lag of each job when it is checked every `interval_s` seconds."""
     polls, lags = [], []
-    for job, arrival in enumerate(load.arrivals_s):
-        took_s = load.end(job) - arrival
+    for job in load.ours:
+        took_s = load.end(job) - load.arrivals_s[job]
         # The first check is at once, as in the peers' clients.
         gaps = math.ceil(took_s / interval_s)
         polls.append(gaps + 1)
@@ -178,15 +196,15 @@ def check_by_plan(load: Load, settings: PollSettings) -> tuple[list[int], list[f
     """Return polls and lag of each job under falq's plan."""
     chance = random.Random(SEED)
     plan = PollPlan(settings, burst=ROOM)
-    jobs = len(load.run_times_s)
-    polls, lags = [0] * jobs, [0.0] * jobs
+    ours = load.ours
+    polls, lags = dict.fromkeys(ours, 0), dict.fromkeys(ours, 0.0)
     arriving, now = 0, 0.0
-    while arriving < jobs or len(plan):
-        while arriving < jobs and load.arrivals_s[arriving] <= now:
-            status = load.status(arriving, now)
+    while arriving < len(ours) or len(plan):
+        while arriving < len(ours) and load.arrivals_s[ours[arriving]] <= now:
+            status = load.status(ours[arriving], now)
             position = status.position if isinstance(status, Queued) else 0
             plan.add(
-                arriving,
+                ours[arriving],
                 line="all",
                 now=now,
                 draw=chance.random(),
@@ -202,13 +220,13 @@ def check_by_plan(load: Load, settings: PollSettings) -> tuple[list[int], list[f
                 if isinstance(status, Completed):
                     lags[job] = now - load.end(job)
                 plan.record_status(watch, status, now=now, draw=chance.random())
-        instants = [load.arrivals_s[arriving]] if arriving < jobs else []
+        instants = [load.arrivals_s[ours[arriving]]] if arriving < len(ours) else []
         next_due = plan.next_due(now)
         if next_due is not None:
             instants.append(next_due)
         if instants:
             now = max(now, min(instants))
-    return polls, lags
+    return list(polls.values()), list(lags.values())
 
 
 def check_at_best(
@@ -299,7 +317,7 @@ def run(jobs: int) -> dict[str, dict[str, dict[str, float]]]:
         if known and load.runners >= jobs:
             rows["falq, known"] = [polls[one] for one in known], [lags[one] for one in known]
             rows["optimum"] = check_at_best(load, known, chosen.poll_value_s)
-        if load.runners < jobs:
+        if load.runners < jobs and load.every == 1:
             rows["falq session"] = check_by_session(load)
         table[load.name] = {
             name: summarize(*found, poll_value_s=chosen.poll_value_s)
@@ -335,6 +353,27 @@ def at_lag(curve: Sequence[tuple[float, float]], lag_s: float) -> float | None:
     return None
 
 
+def show_loads(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the figures as a table that can be copied."""
+    print("| load | schedule | polls a job | most | lag p50 | p95 | cost |")
+    print("|---|---|---|---|---|---|---|")
+    for load, rows in table.items():
+        for schedule, one in rows.items():
+            print(
+                f"| {load} | {schedule} | {one['polls_per_job']:.2f} | {one['polls_max']:.0f} | "
+                f"{one['lag_p50_s']:.2f} | {one['lag_p95_s']:.2f} | {one['cost_s']:.2f} |"
+            )
+
+
+def show_equal_lag(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print polls at the lag of the fixed intervals, as a table that can be copied."""
+    print("\n| load | at the median lag of | its polls | falq's | share |\n|---|---|---|---|---|")
+    for load, rows in table.items():
+        for name, one in rows.items():
+            share = one["falq"] / one["fixed"]
+            print(f"| {load} | {name} | {one['fixed']:.1f} | {one['falq']:.1f} | {share:.3f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--smoke", action="store_true", help="fewer jobs")
@@ -344,26 +383,11 @@ def main() -> None:
     given = parser.parse_args()
     jobs = 60 if given.smoke else given.jobs
     report: dict[str, Any] = {"jobs": jobs, "seed": SEED, "loads": run(jobs)}
-    print(
-        f"{'load':<22}{'schedule':<13}{'polls/job':>10}{'max':>7}"
-        f"{'lag p50':>9}{'p95':>8}{'cost':>8}"
-    )
-    for load, rows in report["loads"].items():
-        for schedule, one in rows.items():
-            print(
-                f"{load:<22}{schedule:<13}{one['polls_per_job']:>10.2f}{one['polls_max']:>7.0f}"
-                f"{one['lag_p50_s']:>9.2f}{one['lag_p95_s']:>8.2f}{one['cost_s']:>8.2f}"
-            )
+    show_loads(report["loads"])
     if not given.smoke:
         report["sweeps"] = {load.name: sweep(load) for load in loads(jobs) if load.runners >= jobs}
         report["at_equal_lag"] = equal_lag(report["sweeps"])
-        print(f"\n{'polls a job at the median lag of':<34}{'it':>8}{'falq':>8}{'share':>8}")
-        for load, rows in report["at_equal_lag"].items():
-            for name, one in rows.items():
-                print(
-                    f"{load:<22}{name:<12}{one['fixed']:>8.1f}{one['falq']:>8.1f}"
-                    f"{one['falq'] / one['fixed']:>8.2f}"
-                )
+        show_equal_lag(report["at_equal_lag"])
     if given.json is not None:
         given.json.write_text(json.dumps(report, indent=2) + "\n")
     if given.plot is not None and "sweeps" in report:

@@ -187,6 +187,17 @@ def ratios(found: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
         table[f"CPU, {other} to falq, {scheme}"] = statistics.median(
             theirs["cpu_ms_per_job"] / ours["cpu_ms_per_job"] for ours, theirs in both
         )
+    for row in found:
+        plain = row.replace(" on uvloop", "")
+        if plain == row:
+            continue
+        both = list(zip(found[row], found[plain], strict=True))
+        table[f"jobs/s, {row} to Python's loop"] = statistics.median(
+            fast["jobs_per_s"] / slow["jobs_per_s"] for fast, slow in both
+        )
+        table[f"CPU, Python's loop to {row}"] = statistics.median(
+            slow["cpu_ms_per_job"] / fast["cpu_ms_per_job"] for fast, slow in both
+        )
     return table
 
 
@@ -232,19 +243,23 @@ def run(
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print the report for a person."""
-    print(f"{'instant jobs':<24}{'jobs/s':>8}{'CPU ms/job':>12}{'CPU share':>11}{'polls/job':>11}")
+    """Print the report, its tables as in `docs/benchmarks.md`."""
+    print("| client | jobs/s | CPU per job, ms | CPU share |\n|---|---|---|---|")
     for row, figures in report["instant"].items():
+        slow, fast = figures["jobs_per_s_range"]
+        least, most = figures["cpu_ms_per_job_range"]
         print(
-            f"{row:<24}{figures['jobs_per_s']:>8.0f}{figures['cpu_ms_per_job']:>12.3f}"
-            f"{figures['cpu_share']:>11.2f}{figures['polls_per_job']:>11.2f}"
+            f"| {row} | {figures['jobs_per_s']:,.0f} [{slow:,.0f} to {fast:,.0f}] | "
+            f"{figures['cpu_ms_per_job']:.3f} [{least:.3f} to {most:.3f}] | "
+            f"{figures['cpu_share']:.2f} |"
         )
     for name, ratio in report["ratios"].items():
         print(f"{name}: {ratio:.2f}")
+    print("| client | polls per job | lag p50, s | lag p95, s |\n|---|---|---|---|")
     for client, figures in report["lag"].items():
         print(
-            f"lag {client}: p50 {figures['lag_p50_s']:.3f} s, p95 {figures['lag_p95_s']:.3f} s, "
-            f"{figures['polls_per_job']:.1f} polls/job"
+            f"| {client} | {figures['polls_per_job']:.1f} | {figures['lag_p50_s']:.2f} | "
+            f"{figures['lag_p95_s']:.2f} |"
         )
     for name, figure in report["waiting"].items():
         print(f"waiting {name}: {figure:.2f}")
