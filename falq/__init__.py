@@ -14,6 +14,7 @@ The folders, from the face down:
     _transport     what carries HTTP calls
     journal        where jobs are written down; `_journal` is behind it
     config         settings and environment variables
+    proxies        the way out through a company's proxy
     gateways       fal itself, or Maton
     events         what an observer may hear
     _core          decisions as plain functions
@@ -88,6 +89,7 @@ from falq.model import Status as Status
 from falq.model import SubmitOptions as SubmitOptions
 from falq.model import Timings as Timings
 from falq.model import Unfinished as Unfinished
+from falq.proxies import Proxy as Proxy
 
 if TYPE_CHECKING:
     from falq._engine.engine import SessionStatistics as SessionStatistics

@@ -13,6 +13,8 @@ Settings given in code win over the environment. Nothing is read on import.
 | `FALQ_API_URL` | address of fal's Platform API; with `FALQ_BASE_URL`, its `/_platform` if unset |
 | `FAL_RUN_HOST`, `FAL_QUEUE_RUN_HOST` | bare hosts of runs and the queue, as in fal_client |
 | `FALQ_MAX_CONCURRENCY` | `max_jobs` of sessions that do not say |
+| `FALQ_PROXY` | the proxy's URL, or `environment` for `HTTPS_PROXY` and `NO_PROXY` |
+| `FALQ_PROXY_IS_FILTERING` | `1` if the proxy itself refuses private addresses |
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ from falq._core.pollplan import PollSettings
 from falq._core.retry import RetrySettings
 from falq.errors import ConfigError
 from falq.events import Hook
-from falq.gateways import Fal, Gateway, Maton, check_origin, is_loopback
+from falq.gateways import Fal, Gateway, Maton, Secret, check_origin, is_loopback
 from falq.model import Completion, Delivery, OnCancel, OnUnknown
+from falq.proxies import Proxy
 
 DEFAULT_MAX_JOBS = 1000
 DEFAULT_MAX_CALLS = 100
@@ -71,6 +74,7 @@ class SessionConfig:
     on_exit: OnCancel = "detach"
     exit_grace_s: float = 5.0
     ssl_context: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
     seed: int | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -158,22 +162,94 @@ def _check_word(setting: str, value: object, words: set[str]) -> None:
         raise ConfigError(f"{setting} is {allowed}, got {value!r}", setting=setting)
 
 
+class _Variables(Mapping[str, str]):
+    """Environment variables that show no value: one of them is the key.
+
+    `repr` of `os.environ` has all of them, and a traceback with its locals shows it.
+    """
+
+    __slots__ = ("_variables",)
+
+    def __init__(self, variables: Mapping[str, str] | None) -> None:
+        self._variables = os.environ if variables is None else variables
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __repr__(self) -> str:
+        return "<variables>"
+
+
 def build_config(environ: Mapping[str, str] | None = None, **settings: Any) -> SessionConfig:
     """Return the settings of a session, with what the environment adds.
 
     Args:
         environ: Variables to read; None for those of the process.
-        settings: Those of `SessionConfig`; None for `gateway` or `max_jobs`
-            leaves the choice to the environment.
+        settings: Those of `SessionConfig`; None for `gateway`, `max_jobs` or `proxy`
+            leaves the choice to the environment. A proxy may be a URL.
 
     Raises:
         ConfigError: A setting is missing or wrong.
     """
-    variables = os.environ if environ is None else environ
+    variables = _Variables(environ)
     settings["gateway"] = resolve_gateway(settings.get("gateway"), variables)
+    settings["proxy"] = resolve_proxy(settings.get("proxy"), variables)
     if settings.get("max_jobs") is None:
         settings["max_jobs"] = _max_jobs_from(variables)
     return SessionConfig(**settings)
+
+
+FROM_ENVIRONMENT = "environment"
+"""Instead of a proxy's URL: take `HTTPS_PROXY` and `NO_PROXY`.
+
+Not the default: a variable that was set for something else shall not decide
+through whom paid calls go (promises, D6)."""
+
+
+def resolve_proxy(
+    proxy: Proxy | Secret | str | None, environ: Mapping[str, str] | None = None
+) -> Proxy | None:
+    """Return the proxy to go through, None for none.
+
+    Args:
+        proxy: What the user gave: a `Proxy`, its URL or `"environment"`; None to take
+            `FALQ_PROXY`.
+        environ: Variables to read; None for those of the process.
+
+    Raises:
+        ConfigError: It is no proxy. It is not shown, for it may hold a password.
+    """
+    environ = _Variables(environ)
+    if isinstance(proxy, Proxy):
+        return proxy
+    if proxy is not None and not isinstance(proxy, str | Secret):
+        raise ConfigError(
+            f"proxy is a falq.Proxy or its URL, got {type(proxy).__name__}", setting="proxy"
+        )
+    # Held from here on: it may have a password in it.
+    if not isinstance(proxy, Secret):
+        proxy = Secret(environ.get("FALQ_PROXY", "") if proxy is None else proxy)
+    bypass = ""
+    if proxy.reveal().lower() == FROM_ENVIRONMENT:
+        proxy = Secret(_either_case(environ, "HTTPS_PROXY") or _either_case(environ, "ALL_PROXY"))
+        bypass = _either_case(environ, "NO_PROXY")
+    if not proxy:
+        return None
+    is_filtering = environ.get("FALQ_PROXY_IS_FILTERING", "")
+    if is_filtering not in {"", "0", "1"}:
+        raise ConfigError("FALQ_PROXY_IS_FILTERING is 1 or 0", setting="FALQ_PROXY_IS_FILTERING")
+    return Proxy.parse(proxy, bypass=bypass.split(","), is_filtering=is_filtering == "1")
+
+
+def _either_case(environ: Mapping[str, str], variable: str) -> str:
+    # curl's order, which is everybody's.
+    return environ.get(variable.lower()) or environ.get(variable) or ""
 
 
 def _max_jobs_from(environ: Mapping[str, str]) -> int:
@@ -199,6 +275,7 @@ def resolve_gateway(gateway: Gateway | None, environ: Mapping[str, str]) -> Gate
         ConfigError: There is no key, or the choice is not clear. The message
             names the variables to set.
     """
+    environ = _Variables(environ)
     if gateway is None:
         return _gateway_from(environ)
     if isinstance(gateway, Fal) and gateway.key is None:
@@ -206,7 +283,7 @@ def resolve_gateway(gateway: Gateway | None, environ: Mapping[str, str]) -> Gate
         with _naming("FAL_KEY"):
             return evolve(gateway, key=fal_key)
     if isinstance(gateway, Maton) and gateway.key is None:
-        maton_key = _need(environ.get("MATON_API_KEY"), "MATON_API_KEY")
+        maton_key = _need(_maton_key_from(environ), "MATON_API_KEY")
         with _naming("MATON_API_KEY"):
             return evolve(gateway, key=maton_key)
     return gateway
@@ -222,7 +299,7 @@ def _naming(variable: str) -> Iterator[None]:
 
 
 def _gateway_from(environ: Mapping[str, str]) -> Gateway:
-    fal_key, maton_key = _fal_key_from(environ), environ.get("MATON_API_KEY")
+    fal_key, maton_key = _fal_key_from(environ), _maton_key_from(environ)
     choice = environ.get("FALQ_GATEWAY", "").lower()
     if choice not in {"", "fal", "maton"}:
         raise ConfigError(
@@ -239,25 +316,30 @@ def _gateway_from(environ: Mapping[str, str]) -> Gateway:
     return _fal_from(environ, _need(fal_key, "FAL_KEY"))
 
 
-def _fal_key_from(environ: Mapping[str, str]) -> str | None:
+def _fal_key_from(environ: Mapping[str, str]) -> Secret | None:
     if environ.get("FAL_KEY"):
-        return environ["FAL_KEY"]
-    key_id, key_secret = environ.get("FAL_KEY_ID"), environ.get("FAL_KEY_SECRET")
-    if bool(key_id) != bool(key_secret):
-        lacking = "FAL_KEY_SECRET" if key_id else "FAL_KEY_ID"
+        return Secret(environ["FAL_KEY"])
+    has_id, has_secret = (bool(environ.get(name)) for name in ("FAL_KEY_ID", "FAL_KEY_SECRET"))
+    if has_id != has_secret:
+        lacking = "FAL_KEY_SECRET" if has_id else "FAL_KEY_ID"
         raise ConfigError(
             f"FAL_KEY_ID and FAL_KEY_SECRET go together; {lacking} is not set", setting=lacking
         )
-    return f"{key_id}:{key_secret}" if key_id and key_secret else None
+    return Secret(f"{environ['FAL_KEY_ID']}:{environ['FAL_KEY_SECRET']}") if has_id else None
 
 
-def _need(key: str | None, variable: str) -> str:
+def _maton_key_from(environ: Mapping[str, str]) -> Secret | None:
+    key = environ.get("MATON_API_KEY")
+    return Secret(key) if key else None
+
+
+def _need(key: Secret | None, variable: str) -> Secret:
     if not key:
         raise ConfigError(f"no key: set {variable}, or pass key=...", setting=variable)
     return key
 
 
-def _fal_from(environ: Mapping[str, str], key: str) -> Fal:
+def _fal_from(environ: Mapping[str, str], key: Secret) -> Fal:
     base_url, api_url = _url_from(environ, "FALQ_BASE_URL"), _url_from(environ, "FALQ_API_URL")
     if base_url is not None:
         # Whose queue is elsewhere has a key for elsewhere: fal itself never sees it.
@@ -286,7 +368,7 @@ def _url_from(environ: Mapping[str, str], variable: str) -> str | None:
     return check_origin(url, setting=variable) if url else None
 
 
-def _maton_from(environ: Mapping[str, str], key: str) -> Maton:
+def _maton_from(environ: Mapping[str, str], key: Secret) -> Maton:
     base_url = _url_from(environ, "FALQ_BASE_URL")
     origins = {} if base_url is None else {"base_url": base_url, "control_url": base_url}
     with _naming("MATON_API_KEY"):

@@ -61,10 +61,14 @@ class FalqError(Exception):
         intent_id: falq's id of the submission, if there is one.
         retryable: Whether the same call may succeed later.
         possibly_billed: Whether money may have been spent for nothing.
+        resume_token: What `Session.resume` goes on with, in this process or another:
+            the server has the job, and the error is not its end. None of any other,
+            and of a lost submit, which only a journal or the history can find.
     """
 
     retryable: bool = False
     possibly_billed: bool = False
+    resume_token: str | None = None
 
     def __init__(
         self,
@@ -212,7 +216,22 @@ class ApiError(FalqError):
 
 
 class AuthenticationError(ApiError):
-    """401 or 403: the key is wrong, lacks a permission, or the account is locked."""
+    """401 or 403: the key is wrong, lacks a permission, or the account is locked.
+
+    If `request_id` is known, the job was accepted and runs on at the server: attach
+    to it with a key that is good.
+
+    Attributes:
+        is_account_wide: Whether it meets every job of the account, so that a session
+            stops submitting: 401, a locked account, or a job that the same key
+            submitted and may not look at.
+    """
+
+    def __init__(self, message: str, *, is_account_wide: bool | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        if is_account_wide is None:
+            is_account_wide = self.status_code == 401 or "locked" in str(self.detail).lower()
+        self.is_account_wide = is_account_wide
 
 
 class InvalidInputError(ApiError):

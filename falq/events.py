@@ -125,11 +125,19 @@ class Settled(Event):
         error: None if there is a result.
         total_s: Seconds since it was given to the session.
         polls: Checks that it took.
+        billable_units: What the service said that it billed, in the endpoint's units, such
+            as megapixels. None if it did not say, as in a webhook, and for a job whose
+            end comes from the journal: it was billed to an earlier session.
+        cost_usd: What these units cost in US dollars, by the price that
+            `session.models` was asked for before. None if it was not, if the price is
+            in another currency, or if the units are unknown.
     """
 
     error: FalqError | None
     total_s: float
     polls: int
+    billable_units: float | None = None
+    cost_usd: float | None = None
 
 
 Hook: TypeAlias = Callable[[Event], None]

@@ -2,7 +2,8 @@
 
 Owns the origins, how a queue path maps onto them, how the key is put on, and
 what each way can do. A gateway is a small frozen value; it never reads the
-environment (`config` does) and never sends anything (`_transport` does).
+environment (`config` does) and never sends anything (`_transport` does). The only
+file that it reads is one that a key was given as.
 
 Rules: a key goes to the gateway's own origins only; `http://` is for loopback
 addresses only; a key is shown nowhere.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -29,9 +32,10 @@ REALTIME = "realtime"
 UPLOAD = "upload"
 PLATFORM = "platform"
 
+_LONGEST_KEY_FILE_BYTES = 4096
 _FAL_QUEUE_URL = "https://queue.fal.run"
 # The second is fal's backup domain (fal_client 1.0.3).
-_FAL_QUEUE_URLS = frozenset({_FAL_QUEUE_URL, "https://queue.falrun.com"})
+FAL_QUEUE_URLS = frozenset({_FAL_QUEUE_URL, "https://queue.falrun.com"})
 _FAL_URLS = {
     "run_url": "https://fal.run",
     "rest_url": "https://rest.fal.ai",
@@ -47,15 +51,31 @@ _ADDRESSES_OF = {
 }
 
 
-class Secret(str):
+class Secret:
     """Text that is sent but never shown.
 
-    `repr`, `str` and formatting give a mask, and pickling is refused, so that a
-    log, a traceback with its locals or a message to another process cannot carry
-    it. Encoding it, as a socket does, gives the text itself.
+    It is no `str`: `repr`, `str` and formatting give a mask, and JSON and pickling are
+    refused, so that a log, a traceback with its locals, a file or a message to another
+    process cannot carry it. `reveal` is the one way to the text.
+
+    Args:
+        text: What is not shown.
     """
 
-    __slots__ = ()
+    __slots__ = ("_held",)
+
+    def __init__(self, text: str) -> None:
+        # In a function and not in an attribute: crash reporters look into those.
+        self._held: Callable[[], str] = lambda: text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.reveal() == other.reveal()
+
+    def __hash__(self) -> int:
+        return hash((Secret, self.reveal()))
+
+    def __bool__(self) -> bool:
+        return bool(self.reveal())
 
     def __repr__(self) -> str:
         return "<secret>"
@@ -70,7 +90,7 @@ class Secret(str):
 
     def reveal(self) -> str:
         """Return the text itself, as plain `str`."""
-        return "".join(self)
+        return self._held()
 
 
 class HeaderSecret(str):
@@ -89,26 +109,58 @@ class HeaderSecret(str):
         raise TypeError("a header with a key is not pickled")
 
 
-def _secret_key(text: str) -> Secret:
-    plain = text.reveal() if isinstance(text, Secret) else text
-    if not isinstance(plain, str):
-        raise ConfigError(f"key must be text, got {type(plain).__name__}", setting="key")
-    trimmed = plain.strip()
-    if trimmed != plain:
+def _key_in(path: Path) -> Secret:
+    """Return what a file holds, without the line end that editors put behind it."""
+    shown = printable(str(path), limit=120)
+    try:
+        with path.open("rb") as stream:
+            held = Secret(stream.read(_LONGEST_KEY_FILE_BYTES).decode("ascii").rstrip())
+    except UnicodeDecodeError:
+        raise ConfigError(f"the file {shown} holds no key", setting="key") from None
+    except OSError as error:
+        raise ConfigError(
+            f"the key cannot be read from {shown}: {error.strerror}", setting="key"
+        ) from None
+    if not held:
+        raise ConfigError(f"the file {shown} is empty; it should hold a key", setting="key")
+    return held
+
+
+def _held(given: str | Path | Secret) -> Secret:
+    """Return what was given as a key: no frame that refuses it then has it among its locals."""
+    if isinstance(given, Secret):
+        return given
+    if isinstance(given, Path):
+        return _key_in(given)
+    if isinstance(given, str):
+        return Secret(given)
+    raise ConfigError(f"key must be text, got {type(given).__name__}", setting="key")
+
+
+def _secret_key(given: str | Path | Secret) -> Secret:
+    given = _held(given)
+    key = Secret(given.reveal().strip())
+    if key != given:
         logger.warning("the key had spaces or line ends around it; they were dropped")
-    if not trimmed:
+    if not key:
         raise ConfigError("key is empty; set it or unset it", setting="key")
-    if not trimmed.isascii() or not trimmed.isprintable() or " " in trimmed:
+    if not _is_plain(key):
         raise ConfigError(
             "key holds a space, a control character or a letter outside ASCII; copy it again",
             setting="key",
         )
-    return Secret(trimmed)
+    return key
 
 
-def _fal_key(text: str) -> Secret:
-    key = _secret_key(text)
-    if key.count(":") != 1:
+def _is_plain(key: Secret) -> bool:
+    text = key.reveal()
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _fal_key(given: str | Path | Secret) -> Secret:
+    given = _held(given)
+    key = _secret_key(given)
+    if key.reveal().count(":") != 1:
         raise ConfigError(
             "a fal key has the form '<key id>:<key secret>' with one colon; copy both parts",
             setting="key",
@@ -247,8 +299,9 @@ class Fal(Gateway):
     """fal itself, with `Authorization: Key <id>:<secret>`.
 
     Attributes:
-        key: `<key id>:<key secret>`; None is filled from `FAL_KEY`, or from
-            `FAL_KEY_ID` and `FAL_KEY_SECRET`, when a session is made.
+        key: `<key id>:<key secret>`, or the `Path` of a file that holds it, such as
+            a mounted secret, which is read at once and only once; None is filled from
+            `FAL_KEY`, or from `FAL_KEY_ID` and `FAL_KEY_SECRET`, when a session is made.
         queue_url: Origin of the queue.
         run_url: Origin of direct runs and streams.
         rest_url: Origin of tokens and storage.
@@ -288,7 +341,7 @@ class Fal(Gateway):
         Whose queue is elsewhere has a key for elsewhere, which does not go to fal;
         with all addresses of its own it can do everything again.
         """
-        if self.queue_url in _FAL_QUEUE_URLS:
+        if self.queue_url in FAL_QUEUE_URLS:
             return frozenset({QUEUE, *_ADDRESSES_OF})
         return frozenset({QUEUE, *(one for one in _ADDRESSES_OF if not self._at_fal(one))})
 
@@ -334,8 +387,8 @@ class Maton(Gateway):
     """The Maton gateway, which holds the fal key and reaches the queue only.
 
     Attributes:
-        key: The Maton key; None is filled from `MATON_API_KEY` when a session
-            is made.
+        key: The Maton key, or the `Path` of a file that holds it; None is filled from
+            `MATON_API_KEY` when a session is made.
         base_url: Origin of the gateway; `/fal-ai` and the native path follow.
         control_url: Origin of the API for connections.
         connection_id: Which of several connections to use, if not the default.

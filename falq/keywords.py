@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from falq._core.options import check_options
+from falq._core.options import check_options, start_timeout_of
 from falq.errors import ArgumentError
 from falq.model import (
     LONGEST_ID,
+    Completion,
     EndpointId,
     ObjectLifecycle,
     Priority,
@@ -35,7 +36,7 @@ class SubmitKeywords(TypedDict, total=False):
         no_retry: Ask the server not to retry a failed attempt.
         store_io: False asks the server not to keep input and output.
         tags: Usage tags, at most 10.
-        webhook_url: https address that fal calls when the job ends.
+        webhook_url: Address, https or http, that fal calls when the job ends.
         max_queue_length: Refuse with 429 if the endpoint's queue is this long.
         disable_fallbacks: Ask the server not to route to another endpoint.
         lifecycle: Life of the generated media.
@@ -47,6 +48,9 @@ class SubmitKeywords(TypedDict, total=False):
             `map`; ignored without a journal.
         validate: Whether the arguments are checked against the endpoint's schema
             before anything is sent; default is the session's `validate`.
+        completion: How the job's end is noticed, `"poll"` or `"stream"`; default is
+            the session's `completion`. A stream is opened while fewer than the
+            session's `max_streams` are.
     """
 
     path: str
@@ -64,6 +68,7 @@ class SubmitKeywords(TypedDict, total=False):
     headers: Mapping[str, str] | None
     key: str | None
     validate: bool | None
+    completion: Completion | None
 
 
 _PLAIN_OPTIONS = SubmitOptions()
@@ -119,7 +124,7 @@ def options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptio
     Raises:
         ArgumentError: There is no such option, or a value cannot be sent.
     """
-    own = {"path", "client_timeout", "key", "validate"}
+    own = {"path", "client_timeout", "key", "validate", "completion"}
     unknown = keywords.keys() - SubmitKeywords.__annotations__.keys()
     if unknown:
         name = min(unknown)
@@ -132,8 +137,9 @@ def options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptio
     for name in ("tags", "headers"):
         if name in given and given[name] is None:
             del given[name]
-    if given.get("start_timeout") is None and timeout_s is not None and timeout_s > 1:
-        given["start_timeout"] = timeout_s
+    start_timeout = start_timeout_of(given.get("start_timeout"), timeout_s)
+    if start_timeout is not None:
+        given["start_timeout"] = start_timeout
     if not given:
         return _PLAIN_OPTIONS
     options = SubmitOptions(**given)
@@ -155,6 +161,22 @@ def key_of(keywords: SubmitKeywords) -> str | None:
             f"key is text of 1 to {LONGEST_ID} characters; nothing was sent", argument="key"
         )
     return key
+
+
+def completion_of(keywords: SubmitKeywords) -> Completion | None:
+    """Return how a job's end is noticed, None for as the session says.
+
+    Raises:
+        ArgumentError: It is neither of its two words.
+    """
+    completion = keywords.get("completion")
+    # A misspelt word would poll silently.
+    if completion not in (None, "poll", "stream"):
+        raise ArgumentError(
+            "completion is 'poll', 'stream', or None for the session's; nothing was sent",
+            argument="completion",
+        )
+    return completion
 
 
 def validate_of(keywords: SubmitKeywords, default: bool) -> bool:  # noqa: FBT001  a value, no switch

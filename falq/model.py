@@ -263,7 +263,7 @@ class SubmitOptions:
         store_io: False asks the server not to keep input and output. The
             result is then gone minutes after completion.
         tags: Usage tags, at most 10.
-        webhook_url: https address that fal calls when the job ends.
+        webhook_url: Address, https or http, that fal calls when the job ends.
         max_queue_length: Refuse with 429 if the endpoint's queue is this long.
         disable_fallbacks: Ask the server not to route to another endpoint.
         lifecycle: Life of the generated media.
@@ -352,6 +352,8 @@ class Outcome:
         error: Why it did not, None if it succeeded.
         timings: Where its time went.
         journal_number: Number of its row in the journal, if there is one.
+        billable_units: What the service said that it billed, in the endpoint's units;
+            None if it did not say.
     """
 
     index: int
@@ -361,6 +363,7 @@ class Outcome:
     error: FalqError | None = None
     timings: Timings = field(factory=Timings, repr=False)
     journal_number: int | None = None
+    billable_units: float | None = None
 
     @property
     def is_success(self) -> bool:
@@ -378,6 +381,7 @@ class Unfinished:
         intent_id: falq's id of the submission, None for an attached job.
         submitted_at: When it was sent, UTC, if this session sent it.
         cancel_outcome: What became of the cancel, if one was asked for.
+        resume_token: What `Session.resume` goes on with; None without a request id.
     """
 
     endpoint: str
@@ -385,3 +389,4 @@ class Unfinished:
     intent_id: str | None = None
     submitted_at: datetime | None = None
     cancel_outcome: CancelOutcome | None = None
+    resume_token: str | None = None

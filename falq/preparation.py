@@ -20,12 +20,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from falq._core.codec import dump_arguments
+from falq._core.canonical import input_sha256
+from falq._core.codec import dump_arguments, load_json
+from falq._engine.job import Input
 from falq.errors import ArgumentError, FalqError, JobTimeoutError, UnsupportedError
 from falq.gateways import UPLOAD, Gateway
 from falq.media.encode import encode
 from falq.media.upload import Uploader
-from falq.media.upload_source import IN_PLACE_BYTES, Upload, as_upload, open_source
+from falq.media.upload_source import (
+    IN_PLACE_BYTES,
+    Upload,
+    as_upload,
+    check_digest,
+    digest_of,
+    open_source,
+)
 from falq.model import EndpointId
 from falq.text import printable
 
@@ -166,6 +175,62 @@ class Preparation:
         prepared: Mapping[str, Any] = put_in_place(arguments, texts)
         return prepared
 
+    def hash_of(
+        self, endpoint: EndpointId, arguments: Mapping[str, Any], ready: Mapping[str, Any]
+    ) -> str | None:
+        """Return a hash that stays the same whatever URLs the same files get.
+
+        Args:
+            endpoint: Where they go.
+            arguments: As they were given to `prepare`.
+            ready: What it returned for them.
+
+        Returns:
+            None if nothing in them was uploaded: their own hash does.
+        """
+        found = find_uploads(arguments) if self._can_upload else {}
+        contents: dict[Place, str] = {}
+        for place in found:
+            content = self._uploader().content_of(_at(ready, place))
+            if content is None:
+                return None
+            contents[place] = content
+        if not contents:
+            return None
+        return _write(endpoint, put_in_place(arguments, contents)).sha256
+
+    async def make_input(
+        self,
+        endpoint: EndpointId,
+        arguments: Mapping[str, Any],
+        *,
+        check: Check | None = None,
+    ) -> Input:
+        """Return arguments as they are sent, with all files uploaded, and their hash.
+
+        Args:
+            endpoint: Where they go.
+            arguments: As `prepare` takes them.
+            check: As `prepare` takes it.
+
+        Raises:
+            FalqError: See `prepare`.
+        """
+        ready = await self.prepare(endpoint, arguments, check=check)
+        # In a thread: they may hold megabytes of data URLs.
+        return await asyncio.to_thread(_write, endpoint, ready)
+
+
+def _at(value: Any, place: Place) -> Any:
+    for name in place:
+        value = value[name]
+    return value
+
+
+def _write(endpoint: EndpointId, arguments: Mapping[str, Any]) -> Input:
+    body = dump_arguments(arguments)
+    return Input(body, input_sha256(endpoint.full, load_json(body)))
+
 
 async def prepare_in_time(
     prepare: Callable[[], Awaitable[Mapping[str, Any]]], timeout_s: float | None
@@ -230,6 +295,8 @@ async def _write_inside(upload: Upload) -> str:
                 setting="gateway",
             )
         data = await source.read_at(0, source.size_bytes)
+        if upload.sha256 is not None:
+            check_digest(upload, source, await digest_of(source))
         if source.size_bytes <= IN_PLACE_BYTES:
             return encode(data, source.content_type)
         return await asyncio.to_thread(encode, data, source.content_type)

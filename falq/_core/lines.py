@@ -4,7 +4,7 @@ Owns the order of the jobs believed to wait, one line for each queue. A place is
 told at different times: what compares is the place plus all who were seen to
 leave the line before it was told, the number on a ticket, so to speak. Answers
 arrive in any order; who says no place stands behind everyone. `pollplan` looks at
-the head of a line when it moves.
+the head of a line when it moves, and asks it how long a job still waits.
 
 Every operation is O(log n) in the jobs of a line, taken together, and nothing is
 kept for long of a job that has left.
@@ -21,6 +21,9 @@ from attrs import define, field
 _SPARE_ENTRIES = 64
 """Entries of no use that a line may keep: tidying up a short one is not worth it."""
 
+_FADING = 0.8
+"""What an earlier look at a line's pace is worth against the next."""
+
 
 @define(eq=False)
 class Line:
@@ -30,6 +33,8 @@ class Line:
     _heap: list[tuple[int, int, Hashable]] = field(init=False, factory=list)
     _entries: dict[Hashable, tuple[int, int, Hashable]] = field(init=False, factory=dict)
     _orders: Iterator[int] = field(init=False, factory=lambda: itertools.count(1))
+    _places: float = field(init=False, default=0.0)
+    _took_s: float = field(init=False, default=0.0)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -59,6 +64,29 @@ class Line:
         self._left += 1
         self._tidy()
         return True
+
+    def record_pace(self, places: int, took_s: float) -> None:
+        """Take in how far one of its jobs moved up between two looks.
+
+        Args:
+            places: How many; below 0 if others came before it, which is no movement.
+            took_s: Seconds between the looks.
+        """
+        self._places = _FADING * self._places + max(0, places)
+        self._took_s = _FADING * self._took_s + took_s
+
+    def wait_s(self, position: int) -> float | None:
+        """Return how long a job waits for its start, in seconds, as the line moves.
+
+        Args:
+            position: How many stand before it.
+
+        Returns:
+            None while the line was not seen to move.
+        """
+        if self._places < 1.0:
+            return None
+        return (position + 1) * self._took_s / self._places
 
     def _tidy(self) -> None:
         """Drop the entries of those who left or moved, before they outnumber the others."""

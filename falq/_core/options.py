@@ -69,6 +69,23 @@ def check_options(options: SubmitOptions) -> None:
     _check_headers(options.headers)
 
 
+def start_timeout_of(own_s: float | None, timeout_s: float | None) -> float | None:
+    """Return within how many seconds a job must start, None for no limit.
+
+    Args:
+        own_s: What was asked for, if anything was.
+        timeout_s: Seconds that the job gets in all; it is sent as this as well, as
+            fal_client does, if it is long enough for the server.
+
+    Example:
+        >>> start_timeout_of(None, 60.0), start_timeout_of(5.0, 60.0), start_timeout_of(None, 1.0)
+        (60.0, 5.0, None)
+    """
+    if own_s is not None or timeout_s is None:
+        return own_s
+    return timeout_s if timeout_s > 1 else None
+
+
 def _refusal(argument: str, rule: str) -> ArgumentError:
     return ArgumentError(f"{argument} {rule}; nothing was sent", argument=argument)
 

@@ -7,7 +7,9 @@ How the time is chosen:
     1. A running job is checked on an exponential curve from `initial_s` to
        `cap_s`, spread by jitter, and never less often than `longest_gap_s`.
     2. A queued job is checked the less often the further back it stands, on a
-       curve that starts again whenever its position falls.
+       curve that starts again whenever its position falls. Once a queue was seen to
+       move, its pace says when a job starts, and the job is checked when most of
+       that time has passed: a start that is seen late makes rule 7 look late.
     3. A failed check is not repeated; it makes the interval half as long again.
     4. Queues are served in order. When one job of an endpoint is found to have
        left the queue, the two that stand at its head (`lines`) are checked at
@@ -32,6 +34,8 @@ How the time is chosen:
        last check goes first: every second that it waits costs the most.
     9. A job whose end a webhook will tell is checked every `announced_s` only, in
        case that none comes, until somebody asks for it.
+    10. After a sleep of the whole machine everybody is overdue, and nobody was late:
+        the patience of rule 5 begins anew, and the budget spreads the checks.
 
 Every operation is O(log n) in the jobs that wait.
 """
@@ -62,6 +66,13 @@ _SPREAD = 0.5
 _HEAD = 16
 """How many of a queue are looked through for the two to check."""
 
+_SHARE_OF_WAIT = 0.7
+"""Share of the wait that a queued job has before it, after which it is looked at again.
+
+The rest is for a line that moves faster than it did. In `benchmarks/poll_load.py` a half
+costs a tenth more, and 0.85 a little less for a fifth more lag.
+"""
+
 _SCOUT = 10
 """Which job of an unknown endpoint is checked early: not the first, so that one job
 alone costs no check more."""
@@ -78,7 +89,8 @@ class PollSettings:
         cap_s: Longest interval of a running job, in seconds.
         jitter: Share of an interval that chance takes away at most.
         queued_cap_s: Longest interval that is planned for a queued job, in seconds.
-        per_position_s: What each place in the queue adds to it, in seconds.
+        per_position_s: What each place in the queue adds to it, in seconds, until the
+            queue was seen to move: its pace tells more.
         queued_per_s: Checks a second that may find queued jobs still queued, for
             the whole session.
         per_s: Checks a second that may find nothing new, for the whole session.
@@ -172,6 +184,8 @@ class PollPlan:
     _ready_running: list[tuple[float, int, Watch]] = field(init=False, factory=list)
     _ready_by_age: list[tuple[float, int, Watch]] = field(init=False, factory=list)
     _ready_queued: list[tuple[float, int, Watch]] = field(init=False, factory=list)
+    _looked_at: float = field(init=False, default=float("inf"))
+    _woke_at: float = field(init=False, default=float("-inf"))
 
     def __attrs_post_init__(self) -> None:
         chosen = self.settings
@@ -297,7 +311,7 @@ class PollPlan:
         for ready in (self._ready_by_age, self._ready_running):
             _drop_stale(ready)
         if self._ready_running:
-            overdue_at = self._ready_by_age[0][2].checked_at + self._patience_s()
+            overdue_at = self._overdue_at(self._ready_by_age[0][2])
             instants.append(min(now + self._budget.wait_s(now), overdue_at))
         if self._ready_queued:
             instants.append(now + self._queued_budget.wait_s(now))
@@ -341,7 +355,8 @@ class PollPlan:
             longer watched.
         """
         was_running = watch.is_running
-        self._learn_run(watch, status, now)
+        self._learn_run(watch, status, now, alive_at=watch.checked_at)
+        self._learn_pace(watch, status, now)
         if watch.steps == 0 and not watch.pace_s:
             self._learn_first(watch, is_early=isinstance(status, Completed))
         has_news = self._take_in(watch, status, now)
@@ -357,13 +372,45 @@ class PollPlan:
             self._leave_line(watch)
             self._follow_line(watch.line, now)
             return None
-        if watch.is_running and not was_running:
-            self._leave_line(watch)
-            self._follow_line(watch.line, now)
-        elif not watch.is_running:
-            self._lines.setdefault(watch.line, Line()).place(watch.job, watch.position)
+        self._stand(watch, now, was_running=was_running)
         self._plan(watch, now, self._interval_s(watch, now, draw))
         return watch.interval_s
+
+    def record_told(self, job: Hashable, status: Status, *, now: float) -> None:
+        """Take in what the server told in the moment when it happened, as a stream does.
+
+        The next check stays where it is: whoever tells goes on telling.
+
+        Args:
+            job: Whose status it is; nothing happens if it is not watched.
+            status: What the server said.
+            now: Loop time in seconds.
+        """
+        watch = self._watches.get(job)
+        if watch is None:
+            return
+        was_running = watch.is_running
+        if isinstance(status, InProgress) and watch.started_at is None:
+            watch.started_at = now
+        self._learn_run(watch, status, now, alive_at=now)
+        self._learn_pace(watch, status, now)
+        self._take_in(watch, status, now)
+        watch.checked_at = now
+        if isinstance(status, Completed):
+            # A check that is on the way would tell of the same run again.
+            watch.kinds = ()
+            self._leave_line(watch)
+            self._follow_line(watch.line, now)
+        else:
+            self._stand(watch, now, was_running=was_running)
+
+    def _stand(self, watch: Watch, now: float, *, was_running: bool) -> None:
+        """Put a job where it was told to be: in its line, or out of it."""
+        if not watch.is_running:
+            self._lines.setdefault(watch.line, Line()).place(watch.job, watch.position)
+        elif not was_running:
+            self._leave_line(watch)
+            self._follow_line(watch.line, now)
 
     def record_failure(self, watch: Watch, *, now: float, floor_s: float = 0.0) -> float | None:
         """Plan the next check after one that failed.
@@ -394,7 +441,14 @@ class PollPlan:
         else:
             self._first_s[watch.line] = min(longest_s, max(first_s * 2, longest_s / 16))
 
-    def _learn_run(self, watch: Watch, done: Status, now: float) -> None:
+    def _learn_pace(self, watch: Watch, status: Status, now: float) -> None:
+        if not isinstance(status, Queued) or status.position is None or watch.position is None:
+            return
+        line = self._lines.get(watch.line)
+        if line is not None and not watch.is_running:
+            line.record_pace(watch.position - status.position, now - watch.checked_at)
+
+    def _learn_run(self, watch: Watch, done: Status, now: float, *, alive_at: float) -> None:
         if not isinstance(done, Completed) or done.error is not None or not watch.kinds:
             return
         told = done.metrics.get("inference_time")
@@ -405,7 +459,7 @@ class PollPlan:
                 self.forecaster.record(watch.kinds, 0.0, math.inf, told_s=told)
             return
         age_s = now - watch.started_at
-        low_s = min(max(0.0, watch.checked_at - watch.started_at), age_s)
+        low_s = min(max(0.0, alive_at - watch.started_at), age_s)
         self.forecaster.record(watch.kinds, low_s, age_s, told_s=told if is_told else None)
 
     def _learned_s(self, watch: Watch, now: float, draw: float) -> float | None:
@@ -458,10 +512,21 @@ class PollPlan:
                 return learned_s
         curve = self._curve if watch.is_running else self._queue_curve
         delay_s = curve.delay_s(watch.steps + 1, draw=draw)
-        if not watch.is_running and watch.position:
+        start_s = self._start_s(watch)
+        if start_s is not None:
+            by_pace_s = max(self.settings.initial_s, _SHARE_OF_WAIT * start_s)
+            delay_s = min(self.settings.queued_cap_s, by_pace_s)
+        elif not watch.is_running and watch.position:
             by_place_s = self.settings.initial_s + self.settings.per_position_s * watch.position
             delay_s = max(delay_s, min(self.settings.queued_cap_s, by_place_s))
         return min(delay_s, self.settings.longest_gap_s) if watch.keeps_pace else delay_s
+
+    def _start_s(self, watch: Watch) -> float | None:
+        """Return how long a queued job still waits for its start, in seconds, if its line tells."""
+        line = self._lines.get(watch.line)
+        if watch.is_running or watch.position is None or line is None or not self.settings.learns:
+            return None
+        return line.wait_s(watch.position)
 
     def _plan(self, watch: Watch, now: float, delay_s: float) -> None:
         watch.interval_s = max(delay_s, watch.pace_s)
@@ -474,6 +539,9 @@ class PollPlan:
 
     def _gather(self, now: float) -> None:
         """Move what is due from the heap to the lines of ready jobs."""
+        if now - self._looked_at > self.settings.longest_gap_s:
+            self._woke_at = now
+        self._looked_at = now
         heap = self._heap
         while heap and (heap[0][0] <= now or heap[0][2].ticket != heap[0][1]):
             _, ticket, watch = heapq.heappop(heap)
@@ -509,7 +577,10 @@ class PollPlan:
 
     def _is_overdue(self, watch: Watch, now: float) -> bool:
         # Summed as in `next_due`: rounding must not make the two disagree.
-        return now >= watch.checked_at + self._patience_s()
+        return now >= self._overdue_at(watch)
+
+    def _overdue_at(self, watch: Watch) -> float:
+        return max(watch.checked_at, self._woke_at) + self._patience_s()
 
     def _leave_line(self, watch: Watch) -> None:
         line = self._lines.get(watch.line)

@@ -208,8 +208,10 @@ def window_of(lost: Sequence[Lost], now: float) -> tuple[float, float]:
         lost: At least one.
         now: Unix seconds.
     """
-    sent = [one.sent_at for one in lost]
-    return min(sent) - SKEW_S, min(now, max(sent) + LONGEST_SUBMIT_S) + SKEW_S
+    first, last = min(one.sent_at for one in lost), max(one.sent_at for one in lost)
+    end = last + LONGEST_SUBMIT_S
+    # A clock that was set back meanwhile does not say where the window ends.
+    return first - SKEW_S, (end if now < last else min(now, end)) + SKEW_S
 
 
 def overlaps(one: Lost, others: Sequence[Lost]) -> bool:

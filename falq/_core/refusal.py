@@ -172,11 +172,9 @@ def is_account_wide(error: FalqError) -> bool:
     """Return whether an error will meet every other submit of the account as well.
 
     401, and 403 "User is locked" (exhausted balance): permanent until a person
-    acts. Another 403 concerns one endpoint.
+    acts. Another 403 at a submit concerns one endpoint.
     """
-    if not isinstance(error, AuthenticationError):
-        return False
-    return error.status_code == 401 or "locked" in str(error.detail).lower()
+    return isinstance(error, AuthenticationError) and error.is_account_wide
 
 
 def _account_hint(code: int, detail: Any) -> str:

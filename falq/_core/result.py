@@ -8,6 +8,7 @@ model's own. It never waits and never sends; `queue_client` does.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 from falq._core import protocol
@@ -57,6 +58,15 @@ RETRYABLE_TYPES = frozenset(
     }
 )
 """Kinds of error that a new submission may not meet (fal's pages on errors, 2026)."""
+
+
+def read_billable_units(reply: Reply) -> float | None:
+    """Return what the service says that it billed, in the endpoint's units; None if it does not."""
+    try:
+        units = float(reply.headers.get(BILLABLE_UNITS_HEADER, ""))
+    except ValueError:
+        return None
+    return units if 0 <= units < math.inf else None
 
 
 class NotReadyError(Exception):

@@ -28,6 +28,7 @@ from falq._core.canonical import input_sha256
 from falq._core.messages import Reply
 from falq._core.recorded import dump_error, dump_options, load_error, load_result
 from falq._core.recovery import STEPS, Step, decide_end
+from falq._core.result import read_billable_units
 from falq._engine.job import Job, Noted
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord, PlannedJob
@@ -37,7 +38,14 @@ from falq.model import Completed, Submission
 
 logger = logging.getLogger("falq")
 
-UNITS_HEADER = "x-fal-billable-units"
+
+def planned_hash_of(job: Job) -> str:
+    """Return what the journal knows the job's input by.
+
+    That is `hash_of` unless something stood for the input before it was known, as for
+    files whose URLs are made when they are uploaded.
+    """
+    return hash_of(job) if job.planned_sha256 is None else job.planned_sha256
 
 
 def hash_of(job: Job) -> str:
@@ -49,11 +57,12 @@ def hash_of(job: Job) -> str:
     if job.input_sha256 is None:
         if job.submission is None:
             raise ValueError("the input of a job that was accepted is not kept")
-        job.input_sha256 = _hash(job.submission)
+        job.input_sha256 = hash_of_submission(job.submission)
     return job.input_sha256
 
 
-def _hash(submission: Submission) -> str:
+def hash_of_submission(submission: Submission) -> str:
+    """Return the hash of a submission's canonical input."""
     return input_sha256(submission.endpoint.full, codec.load_json(submission.body))
 
 
@@ -82,7 +91,7 @@ class Bookkeeper:
         if job.key is None:
             return None
         other = self._other(self._by_key.setdefault(job.key, job), job)
-        if other is not None and (other.endpoint, hash_of(other)) != (job.endpoint, hash_of(job)):
+        if other is not None and _content_of(other) != _content_of(job):
             raise JournalConflictError(
                 f"another job of this session has the key {job.key!r} and other content; give "
                 "each job a key of its own",
@@ -101,7 +110,8 @@ class Bookkeeper:
     def keep(self, job: Job, record: JobRecord) -> None:
         """Note which row a job has."""
         job.record = record
-        job.input_sha256 = record.input_sha256
+        job.planned_sha256 = record.input_sha256
+        job.input_sha256 = record.sent_sha256 or record.input_sha256
         job.journal_number = record.number
         self._by_number[record.number] = job
         if job.key is None and record.key is not None:
@@ -130,7 +140,7 @@ class Bookkeeper:
         if submission is None:
             raise ValueError("a job without a record needs a submission")
         with _Noting(job):
-            sha256 = hash_of(job)
+            sha256 = planned_hash_of(job)
             if job.key is not None:
                 record = await self.journal.load_job(key=job.key)
                 if record is not None:
@@ -143,6 +153,7 @@ class Bookkeeper:
                 input=submission.body,
                 key=job.key or job.intent_id,
                 options=dump_options(submission.options),
+                extra={} if job.planned_sha256 is None else {"has_uploads": True},
             )
             (number,) = await self.journal.plan([planned])
             job.journal_number = number
@@ -151,7 +162,7 @@ class Bookkeeper:
 
     @staticmethod
     def _check_same(record: JobRecord, job: Job) -> None:
-        if (record.endpoint, record.input_sha256) != (job.endpoint, hash_of(job)):
+        if (record.endpoint, record.input_sha256) != _content_of(job):
             raise JournalConflictError(
                 f"the journal has the key {job.key!r} already, with another endpoint or input; "
                 "nothing was sent, choose another key or another journal",
@@ -190,10 +201,17 @@ class Bookkeeper:
         if earlier or job.attempts_noted or job.intent_id is None:
             # Each attempt has an id of its own, so that a webhook tells which it was.
             job.intent_id = secrets.token_hex(16)
-        noted = Noted(sent_at=at.timestamp())
+        sent_sha256 = hash_of(job)
+        noted = Noted(
+            sent_at=at.timestamp(),
+            sent_sha256=None if sent_sha256 == planned_hash_of(job) else sent_sha256,
+        )
         with _Noting(job):
             await self.journal.record_sending(
-                _number(job), intent_id=job.intent_id, sent_at=at.timestamp()
+                _number(job),
+                intent_id=job.intent_id,
+                sent_at=at.timestamp(),
+                sent_sha256=noted.sent_sha256,
             )
         job.noted = noted
         job.attempts_noted += 1
@@ -237,7 +255,7 @@ class Bookkeeper:
         """Keep a result, as received."""
         metrics = job.status.metrics if isinstance(job.status, Completed) else {}
         noted = _noted(job)
-        noted.billable_units = _number_or_none(reply.headers.get(UNITS_HEADER))
+        noted.billable_units = read_billable_units(reply)
         noted.inference_s = _number_or_none(metrics.get("inference_time"))
         noted.has_result = await self._tell(
             job,
@@ -273,13 +291,15 @@ class Bookkeeper:
 
     async def _tell(self, job: Job, writing: Awaitable[None]) -> bool:
         """Return whether it is written."""
+        job.is_noting = True
         try:
-            with _Noting(job):
-                await writing
+            await writing
         except JournalError as error:
             kept = "it is kept in memory" if error.is_kept else "it is lost"
             logger.warning("job %s goes on without a record, %s: %s", job.job_id, kept, error)
             return False
+        finally:
+            job.is_noting = False
         return True
 
 
@@ -296,6 +316,10 @@ class _Noting:
 
     def __exit__(self, *_: object) -> None:
         self._job.is_noting = False
+
+
+def _content_of(job: Job) -> tuple[str, str]:
+    return job.endpoint, planned_hash_of(job)
 
 
 def _noted(job: Job) -> Noted:

@@ -21,8 +21,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 from attrs import define
 
@@ -32,8 +34,15 @@ from falq._core.lifecycle import JobMove, JobState
 from falq._core.messages import Reply
 from falq._core.protocol import CANCELLED_WORDS, make_ticket
 from falq._core.recorded import load_result
-from falq._core.recovery import Step
-from falq._core.result import GONE_AFTER, LATE_ID_GRACE_S, NotReadyError, job_failure
+from falq._core.recovery import Step, decide_end
+from falq._core.result import (
+    GONE_AFTER,
+    LATE_ID_GRACE_S,
+    NotReadyError,
+    job_failure,
+    read_billable_units,
+)
+from falq._core.resumption import dump_token
 from falq._engine.bookkeeper import Bookkeeper
 from falq._engine.deliveries import Deliveries
 from falq._engine.job import Job, Stop
@@ -53,9 +62,20 @@ from falq.errors import (
     RequestNotFoundError,
     SessionClosedError,
 )
-from falq.model import CancelOutcome, Completed, EndpointId, OnUnknown, Status, Ticket
+from falq.model import (
+    CancelOutcome,
+    Completed,
+    Completion,
+    EndpointId,
+    OnUnknown,
+    Status,
+    Ticket,
+)
 
 logger = logging.getLogger("falq")
+
+CostOf: TypeAlias = Callable[[str, float], float | None]
+"""Returns what units of an endpoint cost in US dollars; None if their price is unknown."""
 
 CANCEL_WAIT_S = 0.4
 """How long a job whose time is over waits for the answer to its cancel, in seconds."""
@@ -86,13 +106,18 @@ class Driver:
         deliveries: Who knows of webhooks.
         reconciler: Who looks for lost submits, if that is asked for.
         on_unknown: What becomes of those that are not found.
+        on_account_error: Hears of a key that is refused for a job that was accepted.
+        on_account_good: Hears of each job that succeeds.
         hook: The session's observer, if there is one.
+        cost_of: Returns what units of an endpoint cost in US dollars, None if unknown.
         clock: Loop time in seconds.
+        wall_clock: Aware UTC time.
         spawn: Starts a task that the session owns and waits for when it is left.
     """
 
     poller: Poller[Job]
     streams: StatusStreams | None = None
+    completion: Completion = "poll"
 
     def __init__(
         self,
@@ -103,15 +128,22 @@ class Driver:
         deliveries: Deliveries,
         reconciler: Reconciler | None,
         on_unknown: OnUnknown,
+        on_account_error: Callable[[FalqError], None],
+        on_account_good: Callable[[], None],
         hook: events.Hook | None,
+        cost_of: CostOf,
         clock: Callable[[], float],
+        wall_clock: Callable[[], datetime],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
     ) -> None:
         self._scheduler = scheduler
         self._client = client
         self._books = books
         self._deliveries = deliveries
+        self._on_account_error = on_account_error
+        self._on_account_good = on_account_good
         self._hook = hook
+        self._cost_of = cost_of
         self._clock = clock
         self._spawn = spawn
         self._submitter = Submitter(
@@ -123,6 +155,7 @@ class Driver:
             tell=self._tell,
             on_retry=self._on_retry,
             clock=clock,
+            wall_clock=wall_clock,
         )
         self.tally = Tally()
 
@@ -134,8 +167,7 @@ class Driver:
         try:
             result = await self._run(job)
         except FalqError as error:
-            await self._note_end(job, error)
-            self._settle(job, error=error)
+            await self._end(job, error)
         except asyncio.CancelledError:
             if job.stop_cause is None:
                 raise
@@ -272,7 +304,7 @@ class Driver:
                 line=f"{job.endpoint}/{job.rank}",
                 position=ticket.position,
                 keeps_pace=job.keeps_pace,
-                kinds=job.kinds or (job.endpoint,),
+                kinds=_kinds_of(job),
                 is_announced=job.is_announced or is_followed,
             )
             try:
@@ -285,7 +317,9 @@ class Driver:
             self._hear(job, Completed())
 
     def _start_stream(self, job: Job) -> bool:
-        return self.streams is not None and self.streams.start(job)
+        if self.streams is None or (job.completion or self.completion) != "stream":
+            return False
+        return self.streams.start(job)
 
     def _stop_stream(self, job: Job) -> None:
         if self.streams is not None:
@@ -303,7 +337,8 @@ class Driver:
             )
         if job.told_result is not None:
             return await self._use_told(job, job.told_result)
-        replies: list[Reply] = []
+        # The last one alone: those that were asked again for may be large.
+        replies: deque[Reply] = deque(maxlen=1)
         try:
             result = await self._client.fetch(
                 ticket,
@@ -312,11 +347,14 @@ class Driver:
                 on_reply=replies.append,
             )
         except JobError as error:
+            if replies:
+                job.billable_units = read_billable_units(replies[-1])
             error.job_id = job.job_id
             error.intent_id = job.intent_id
             raise
+        job.billable_units = read_billable_units(replies[-1])
         if self._books is not None and job.journal_number is not None:
-            await self._books.note_result(job, replies[0])
+            await self._books.note_result(job, replies[-1])
         return result
 
     async def _use_told(self, job: Job, body: bytes) -> Any:
@@ -324,6 +362,22 @@ class Driver:
         if self._books is not None:
             await self._books.note_result(job, Reply(200, {}, body))
         return load_result(body)
+
+    async def _end(self, job: Job, error: FalqError) -> None:
+        if isinstance(error, AuthenticationError) and job.ticket is not None:
+            self._note_refused_key(job, error)
+        await self._note_end(job, error)
+        self._settle(job, error=error)
+
+    def _note_refused_key(self, job: Job, error: AuthenticationError) -> None:
+        """Take in that an accepted job cannot be looked at: no other is to share its lot."""
+        error.possibly_billed = True
+        error.intent_id = job.intent_id
+        # The key was good enough to submit it. Whoever attached to a stranger's job
+        # learns nothing of the key by a 403.
+        error.is_account_wide |= job.intent_id is not None
+        if error.is_account_wide:
+            self._on_account_error(error)
 
     async def _let_go(self, job: Job) -> None:
         """End a job whose time is over, or whom nobody waits for any more."""
@@ -342,6 +396,8 @@ class Driver:
             error = job.stop_error
         elif job.stop_cause is Stop.TIMEOUT:
             error = self.timeout_error(job, outcome)
+        elif job.stop_cause is Stop.CLOSED:
+            error = self.unsent_error(job)
         else:
             error = self._cancelled_error(job, outcome)
         await self._note_end(job, error, cancel_outcome=outcome)
@@ -356,7 +412,8 @@ class Driver:
     async def cancel(self, job: Job) -> CancelOutcome:
         """Ask the server to cancel an accepted job, and note what it says."""
         if job.ticket is None:
-            return "not_submitted"
+            # It has ended: without a job, or as one that may be there and was not found.
+            return "unknown" if job.is_sent else "not_submitted"
         outcome = await self._client.cancel(job.ticket, on_retry=self._on_retry(job, "cancel"))
         if job.cancel_outcome != "requested":
             job.cancel_outcome = outcome
@@ -382,6 +439,15 @@ class Driver:
             cancel_outcome=outcome,
             possibly_billed=outcome != "not_submitted",
             **self._facts(job),
+        )
+
+    def unsent_error(self, job: Job) -> SessionClosedError:
+        """Return what a job that was never sent ends with when its session is closed."""
+        return SessionClosedError(
+            "the session was closed before the job was submitted; nothing was spent",
+            endpoint=job.endpoint,
+            request_id=job.request_id,
+            intent_id=job.intent_id,
         )
 
     def _cancelled_error(self, job: Job, outcome: CancelOutcome) -> JobCancelledError:
@@ -424,7 +490,9 @@ class Driver:
 
     def heard_in_stream(self, job: Job, status: Status) -> None:
         """Take in a status that a stream brought."""
+        self._client.oddities.see_status(status)
         job.missing = 0
+        self.poller.overhear(job, status)
         self._hear(job, status)
         if isinstance(status, Completed):
             job.give_turn()
@@ -469,12 +537,30 @@ class Driver:
         if job.is_settled:
             return
         self._count_end(error)
-        if error is not None and error.intent_id is None:
-            error.intent_id = job.intent_id
+        if error is not None:
+            self._complete(job, error)
         now = self._clock()
         job.settle(now, result=result, error=error)
         if self._hook is not None:
-            self._tell(events.Settled, job, error=error, total_s=now - job.created, polls=job.polls)
+            units = job.billable_units
+            self._tell(
+                events.Settled,
+                job,
+                error=error,
+                total_s=now - job.created,
+                polls=job.polls,
+                billable_units=units,
+                cost_usd=None if units is None else self._cost_of(job.endpoint, units),
+            )
+
+    @staticmethod
+    def _complete(job: Job, error: FalqError) -> None:
+        """Put onto an error what finds its job again."""
+        error.intent_id = error.intent_id or job.intent_id
+        outcome = getattr(error, "cancel_outcome", job.cancel_outcome)
+        if job.ticket is not None and not job.is_restored:
+            end = decide_end(error, is_sent=True, has_request=True, cancel_outcome=outcome)
+            error.resume_token = dump_token(job.ticket) if end is None else None
 
     def settle_from_outside(self, job: Job, error: FalqError) -> None:
         """End a job whose driver cannot, because it is busy or about to be ended."""
@@ -483,6 +569,7 @@ class Driver:
     def _count_end(self, error: FalqError | None) -> None:
         if error is None:
             self.tally.succeeded += 1
+            self._on_account_good()
         elif isinstance(error, JobCancelledError):
             self.tally.cancelled += 1
         elif isinstance(error, JobTimeoutError):
@@ -526,6 +613,14 @@ class Driver:
             self._hook(event)
         except Exception:
             logger.exception("the session's event hook raised; the event is dropped")
+
+
+def _kinds_of(job: Job) -> tuple[str, ...]:
+    """Return what a job's run time is learned under: nothing if nobody knows when it began."""
+    is_attached = job.admitted is None
+    if is_attached or job.is_reconciled or job.completed is not None:
+        return ()
+    return job.kinds or (job.endpoint,)
 
 
 def _is_news(before: Status, after: Status) -> bool:

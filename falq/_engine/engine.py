@@ -20,19 +20,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from falq._core.admission import Admission
 from falq._core.flow import TokenBucket
 from falq._core.lifecycle import JobState
 from falq._core.messages import Call, Reply, Verb
+from falq._core.options import start_timeout_of
 from falq._core.pollplan import PollPlan
+from falq._core.protocol import make_ticket
 from falq._core.recorded import load_options
+from falq._core.recovery import STEPS, Step
+from falq._core.resumption import dump_token
 from falq._engine.bookkeeper import Bookkeeper, hash_of
 from falq._engine.deliveries import Deliveries
-from falq._engine.driver import Driver
-from falq._engine.job import Job, Stop
+from falq._engine.driver import CostOf, Driver
+from falq._engine.job import Job, LoadInput, Stop
 from falq._engine.lanes import Lanes, share_calls
+from falq._engine.oddities import Oddities
 from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import Found, Reconciler
@@ -40,6 +45,7 @@ from falq._engine.scheduler import Scheduler
 from falq._engine.streams import StatusStreams
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
+from falq._journal.states import RecordState
 from falq._transport.base import Transport
 from falq.config import SessionConfig
 from falq.errors import (
@@ -52,6 +58,7 @@ from falq.errors import (
 from falq.gateways import Fal
 from falq.model import (
     CancelOutcome,
+    Completion,
     EndpointId,
     OnCancel,
     Status,
@@ -64,6 +71,13 @@ logger = logging.getLogger("falq")
 
 HALT_S = 30.0
 """How long submits are refused after an error that meets them all, in seconds."""
+
+ENDED_AT_ONCE = 100
+"""Jobs that a closing session ends before others get a turn: a few milliseconds.
+
+All in one turn would hold the loop for seconds, and keep so much alive until its end
+that Python's garbage collector walks all of it, which costs more than the work.
+"""
 
 
 @frozen(kw_only=True)
@@ -121,6 +135,7 @@ class Engine:
         journal: Where jobs are written down, open, if that is wanted.
         find_requests: Reads the request history through a given way to send, if
             the gateway reaches it; for `delivery="reconcile"`.
+        cost_of: What units of an endpoint cost in US dollars, for the hook.
         wall_clock: Aware UTC time.
     """
 
@@ -131,6 +146,7 @@ class Engine:
         *,
         journal: Journal | None = None,
         find_requests: FindThrough | None = None,
+        cost_of: CostOf = lambda _endpoint, _units: None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.config = config
@@ -151,7 +167,9 @@ class Engine:
         self._is_closing = False
         self._errands: set[asyncio.Task[Any]] = set()
         self._wishes: set[asyncio.Task[Any]] = set()
+        self._is_held_back = False
         self._account_error: FalqError | None = None
+        self._is_proven_by_submit = True
         self._halted_until = float("-inf")
         calls_per_s = config.calls_per_s or config.gateway.calls_per_s
         # No burst, and a twentieth below the limit: calls bunch up on their way, and
@@ -176,6 +194,7 @@ class Engine:
             on_account_error=self._halt,
             on_account_good=self._resume,
             advise=config.gateway.advise,
+            oddities=Oddities(config.gateway.queue_root),
         )
         self.journal = journal
         self._books = None if journal is None else Bookkeeper(journal, wall_clock=wall_clock)
@@ -203,8 +222,12 @@ class Engine:
             deliveries=self.deliveries,
             reconciler=self._reconciler,
             on_unknown=config.on_unknown,
+            on_account_error=self._halt_after_submit,
+            on_account_good=self._resume_after_job,
             hook=config.on_event,
+            cost_of=cost_of,
             clock=self._clock,
+            wall_clock=wall_clock,
             spawn=self.spawn_wish,
         )
         plan = PollPlan(config.poll, burst=self._lanes.limit(Verb.STATUS))
@@ -219,7 +242,8 @@ class Engine:
         )
         self._driver.poller = self._poller
         # Whether Maton passes a stream through is not documented.
-        if config.completion == "stream" and isinstance(config.gateway, Fal):
+        self._driver.completion = config.completion
+        if isinstance(config.gateway, Fal):
             self._driver.streams = StatusStreams(
                 self.client,
                 follower=self._driver,
@@ -255,11 +279,8 @@ class Engine:
             await asyncio.wait(set(self._errands))
 
     def _cancel_loops(self) -> None:
-        tasks = [self._polling, *(job.task for job in self._jobs.values())]
-        for task in tasks:
-            # Twice would interrupt the cleaning up after the first.
-            if task is not None and not task.cancelling():
-                task.cancel()
+        for task in (self._polling, *(job.task for job in self._jobs.values())):
+            _cancel(task)
 
     def draw(self) -> float:
         """Return a uniform draw from [0, 1), of the session's own generator."""
@@ -341,6 +362,8 @@ class Engine:
         timeout_s: float | None,
         on_settled: Callable[[Job], None] | None = None,
         key: str | None = None,
+        planned_sha256: str | None = None,
+        completion: Completion | None = None,
     ) -> Job:
         """Put a submission in line and return its job.
 
@@ -348,10 +371,14 @@ class Engine:
             submission: What to submit.
             timeout_s: Seconds until it is cancelled, if there is a limit.
             key: The caller's own name for it in the journal.
+            planned_sha256: What the journal knows its input by, if not by its hash.
             on_settled: Hears of its end.
+            completion: How its end is noticed, if not as the session's jobs'.
         """
         if self._group is None or self._is_closing:
             raise self._closed_error()
+        if self._is_held_back:
+            raise self._held_back_error()
         options = submission.options
         job = Job(
             job_id=next(self._numbers),
@@ -365,6 +392,8 @@ class Engine:
             keeps_pace=not options.store_io,
             on_settled=on_settled,
             key=key,
+            planned_sha256=planned_sha256,
+            completion=completion,
         )
         self._drive(job)
         self._set_deadline(job)
@@ -375,16 +404,25 @@ class Engine:
             job.deadline = job.created + job.timeout_s
             job.timer = self._loop.call_at(job.deadline, self._expire, job)
 
-    def resume_job(self, record: JobRecord, *, timeout_s: float | None = None) -> Job:
+    def resume_job(
+        self,
+        record: JobRecord,
+        *,
+        timeout_s: float | None = None,
+        load_input: LoadInput | None = None,
+    ) -> Job:
         """Take up a job where the journal has it, or return the live one that has its row.
 
         Args:
             record: The job.
             timeout_s: Seconds from now until it is cancelled, if there is a limit; a
                 live one keeps its own.
+            load_input: Makes what is sent, if the record has it in another form; asked
+                when a submit is about to be sent.
 
         Raises:
-            SessionClosedError: The session is closed.
+            SessionClosedError: The session is closed, or submits no more and this one
+                would have to be submitted.
         """
         if self._books is None:
             raise ValueError("a session without a journal resumes nothing")
@@ -393,6 +431,10 @@ class Engine:
             return live
         target = EndpointId.parse(record.endpoint)
         options = load_options(record.options)
+        if record.state is RecordState.PLANNED:
+            start_timeout = start_timeout_of(options.start_timeout, timeout_s)
+            if start_timeout != options.start_timeout:
+                options = evolve(options, start_timeout=start_timeout)
         submission = None
         intent_id = record.intent_id
         if record.input is not None:
@@ -412,11 +454,23 @@ class Engine:
             timeout_s=timeout_s,
             rank=1 if options.priority == "low" else 0,
             keeps_pace=not options.store_io,
+            load_input=load_input,
         )
+        self._note_sent(job, record)
         self._books.keep(job, record)
         self._drive(job)
         self._set_deadline(job)
         return job
+
+    def _note_sent(self, job: Job, record: JobRecord) -> None:
+        """Note before a job is looked at whether a server may know of it: it may be stopped."""
+        if STEPS[record.state] is Step.SUBMIT:
+            if self._is_held_back:
+                raise self._held_back_error()
+            return
+        job.is_sent = True
+        if record.request_id is not None:
+            job.ticket = make_ticket(EndpointId.parse(record.endpoint), record.request_id)
 
     def _hashes_on_the_way(self, endpoint: str) -> set[str]:
         """Return the hashes of the submits to an endpoint that are being answered now."""
@@ -430,13 +484,20 @@ class Engine:
         if self._reconciler is not None:
             self._reconciler.hear(intent_id, request_id)
 
-    def attach_job(self, ticket: Ticket) -> Job:
-        """Return a job for a request that exists; nothing watches it yet."""
+    def attach_job(self, ticket: Ticket, *, timeout_s: float | None = None) -> Job:
+        """Return a job for a request that exists; nothing watches it yet.
+
+        Args:
+            ticket: Of the request.
+            timeout_s: Seconds from `start` until it is cancelled, if there is a limit.
+        """
         return Job(
             job_id=next(self._numbers),
             endpoint=ticket.endpoint.full,
             created=self._clock(),
             ticket=ticket,
+            timeout_s=timeout_s,
+            is_sent=True,
             state=JobState.ACCEPTED,
         )
 
@@ -456,6 +517,7 @@ class Engine:
             raise self._closed_error()
         job.accepted = job.created = self._clock()
         self._drive(job)
+        self._set_deadline(job)
 
     def _drive(self, job: Job) -> None:
         if self._group is None or self._stop.is_set():
@@ -481,6 +543,9 @@ class Engine:
             return
         job.stop_cause = cause
         job.stop_error = error
+        self._interrupt(job)
+
+    def _interrupt(self, job: Job) -> None:
         if job.has_begun and job.task is not None and not job.is_uninterruptible:
             job.task.cancel()
 
@@ -503,7 +568,12 @@ class Engine:
         if job.is_unsent:
             self._stop_job(job, Stop.WITHDRAWN)
             return "not_submitted"
-        outcome: CancelOutcome = await asyncio.shield(self.spawn_wish(self._cancel_accepted(job)))
+        wish = self.spawn_wish(self._cancel_accepted(job))
+        # A lost submit may be looked for over minutes; the wish waits for it, not the caller.
+        await asyncio.wait({wish}, timeout=4 * self.config.call_timeouts.cancel_s)
+        if not wish.done() or wish.cancelled():
+            return "unknown"
+        outcome: CancelOutcome = wish.result()
         return outcome
 
     async def _cancel_accepted(self, job: Job) -> CancelOutcome:
@@ -528,20 +598,48 @@ class Engine:
             if streams is None or not streams.renew(job):
                 self._poller.hurry(job)
 
-    # An error that meets every submit.
+    # What keeps every submit back.
+
+    def hold_back(self) -> None:
+        """Submit no more; see `Session.stop_submitting`."""
+        self._is_held_back = True
+        for job in list(self._jobs.values()):
+            if job.is_unsent:
+                self._stop_job(job, Stop.WITHDRAWN, self._held_back_error())
+
+    def _held_back_error(self) -> SessionClosedError:
+        return SessionClosedError(
+            "the session submits no more; the job was not sent, nothing was spent", retryable=True
+        )
 
     def _halt(self, error: FalqError) -> None:
-        logger.error("no more submits for %g s: %s", HALT_S, error)
+        is_known = self._account_error is not None and self._clock() < self._halted_until
         self._account_error = error
+        self._is_proven_by_submit = True
         self._halted_until = self._clock() + HALT_S
+        if is_known:
+            # Each of thousands of running jobs may bring the same news.
+            return
+        logger.error("no more submits for %g s: %s", HALT_S, error)
         for job in list(self._jobs.values()):
             if job.is_unsent:
                 self._stop_job(job, Stop.WITHDRAWN, self._account_refusal(error))
 
+    def _halt_after_submit(self, error: FalqError) -> None:
+        self._halt(error)
+        # The submit went well: another one that does proves nothing.
+        self._is_proven_by_submit = False
+
     def _resume(self) -> None:
+        if self._is_proven_by_submit:
+            self._account_error = None
+
+    def _resume_after_job(self) -> None:
         self._account_error = None
 
     def _check_account(self) -> None:
+        if self._is_held_back:
+            raise self._held_back_error()
         if self._account_error is None:
             return
         if self._clock() < self._halted_until:
@@ -553,6 +651,7 @@ class Engine:
     def _account_refusal(error: FalqError) -> FalqError:
         refusal = copy.copy(error)
         refusal.request_id = refusal.endpoint = refusal.intent_id = None
+        refusal.possibly_billed = False
         return refusal
 
     # The end.
@@ -584,26 +683,45 @@ class Engine:
 
     async def _close(self) -> None:
         deadline = self._clock() + self.config.exit_grace_s
-        for job in list(self._jobs.values()):
-            if job.is_unsent:
-                self._drop(job)
+        await self._drop_unsent()
         await self._wait_for(self._work_before_the_end(), deadline)
-        left = [job for job in self._jobs.values() if not job.is_settled or _is_lost(job)]
-        self.unfinished = tuple(self._note(job) for job in left)
-        for job in left:
-            self._driver.settle_from_outside(job, self._end_of(job))
+        await self._end_jobs()
         self._stop.set()
         # Now, not when the dedicated task wakes: a check or a job that wakes
         # before it would want to start what can no longer be started.
         self._cancel_loops()
         self._lanes.close()
         await self._end_main()
+        self.client.close()
         await self._close_transport()
 
-    def _drop(self, job: Job) -> None:
-        error = self._end_of(job)
-        self._stop_job(job, Stop.WITHDRAWN, error)
-        self._driver.settle_from_outside(job, error)
+    async def _end_jobs(self) -> None:
+        """Note and end every job that is left, some at a time."""
+        _cancel(self._polling)
+        noted: list[Unfinished] = []
+        for count, job in enumerate(list(self._jobs.values()), start=1):
+            if not job.is_settled or _is_lost(job):
+                noted.append(self._note(job))
+                self._driver.settle_from_outside(job, self._end_of(job))
+            _cancel(job.task)
+            if count % ENDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self.unfinished = tuple(noted)
+
+    async def _drop_unsent(self) -> None:
+        """End every job that no server knows of, some at a time."""
+        unsent = [job for job in self._jobs.values() if job.is_unsent]
+        for job in unsent:
+            if job.stop_cause is None:
+                # Of all before the first turn of another: none is sent from here on.
+                job.stop_cause = Stop.CLOSED
+        for count, job in enumerate(unsent, start=1):
+            if not job.is_settled:
+                self._driver.settle_from_outside(job, self._end_of(job))
+                if job.stop_cause is Stop.CLOSED:
+                    self._interrupt(job)
+            if count % ENDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _work_before_the_end(self) -> set[asyncio.Future[Any]]:
         """Return what leaving waits for: cancels, and submits on the way."""
@@ -645,6 +763,7 @@ class Engine:
             intent_id=job.intent_id,
             submitted_at=job.submitted_at,
             cancel_outcome=job.cancel_outcome,
+            resume_token=None if job.ticket is None else dump_token(job.ticket),
         )
 
     def _end_of(self, job: Job) -> FalqError:
@@ -654,13 +773,11 @@ class Engine:
             "intent_id": job.intent_id,
         }
         if job.is_unsent:
-            return SessionClosedError(
-                "the session was closed before the job was submitted; nothing was spent", **facts
-            )
-        if job.state is JobState.SUBMITTING:
+            return self._driver.unsent_error(job)
+        if job.ticket is None:
             return SubmissionUnknownError(
-                "the session was closed while the submit was on the way: there may be a job, and "
-                f"a bill; look for it in fal's request history (intent {job.intent_id})",
+                "the session was closed before the answer to a submit was known: there may be a "
+                f"job, and a bill; look for it in fal's request history (intent {job.intent_id})",
                 sent_at=job.submitted_at,
                 reason="session closed",
                 **facts,
@@ -700,6 +817,12 @@ class Engine:
             self.abandon(job)
         elif job.is_unsent:
             self._stop_job(job, Stop.WITHDRAWN)
+
+
+def _cancel(task: asyncio.Task[None] | None) -> None:
+    # Twice would interrupt the cleaning up after the first.
+    if task is not None and not task.cancelling():
+        task.cancel()
 
 
 def _is_answered(job: Job) -> bool:

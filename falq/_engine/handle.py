@@ -111,6 +111,15 @@ class Handle:
         """Status checks answered so far."""
         return self._job.polls
 
+    @property
+    def billable_units(self) -> float | None:
+        """What the service said that it billed for the job, in the endpoint's units.
+
+        None before its end, if the service did not say, or if a webhook or the journal
+        brought the result.
+        """
+        return self._job.billable_units
+
     def is_done(self) -> bool:
         """Return whether the outcome is known."""
         return self._job.is_settled
@@ -197,7 +206,8 @@ class Handle:
 
         Returns:
             `"requested"`, `"already_completed"` (the result is there),
-            `"not_found"`, or `"unknown"` if no answer came within seconds.
+            `"not_found"`, `"not_submitted"` (it never was, and never will be), or
+            `"unknown"` if no answer came within seconds.
 
         A cancelled call does not take the wish back: the session sends it.
         """

@@ -11,17 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from attrs import define, evolve, field
+from attrs import define, field, frozen
 
 from falq._core.lifecycle import JobMove, JobState, next_state
 from falq._journal.records import JobRecord
 from falq._journal.states import RecordState
 from falq.errors import FalqError
-from falq.model import Status, Submission, Ticket, Timings
+from falq.model import Completion, Status, Submission, Ticket, Timings
+
+
+@frozen
+class Input:
+    """Arguments as they are sent, for a job whose record has them in another form.
+
+    Attributes:
+        body: The arguments as JSON.
+        sha256: Hash of their canonical form.
+    """
+
+    body: bytes = field(repr=False)
+    sha256: str
+
+
+LoadInput: TypeAlias = Callable[[], Awaitable[Input]]
+"""Makes a job's input when it is to be sent, such as by uploading the files in it."""
 
 
 class Stop(enum.Enum):
@@ -30,6 +47,7 @@ class Stop(enum.Enum):
     TIMEOUT = "timeout"
     ABANDONED = "abandoned"
     WITHDRAWN = "withdrawn"
+    CLOSED = "closed"
 
 
 @define(eq=False)
@@ -39,6 +57,7 @@ class Noted:
     Attributes:
         sent_at: When its last attempt was sent, as for the others None if that was
             written before this session.
+        sent_sha256: Hash of what was sent, if it was planned under another.
         accepted_at: When its id was written.
         completed_at: When it was seen completed.
         reason: Why its last attempt was not sent, or is unknown.
@@ -48,6 +67,7 @@ class Noted:
     """
 
     sent_at: float | None = None
+    sent_sha256: str | None = None
     accepted_at: float | None = None
     completed_at: float | None = None
     reason: str | None = None
@@ -77,8 +97,10 @@ class Job:
         with_logs: How many readers want logs.
         polls: Checks answered so far.
         submitted_at: When the submit was last sent, UTC.
+        sent: Loop instant of the same; None if another session did.
         is_sent: Whether a server may know of it: from the first byte of a submit
-            until that is known to have made no job.
+            until that is known to have made no job; of a job that the journal has
+            as sent, from the start.
         cancel_outcome: What became of a cancel, if one was asked for.
         stop_cause: Why the driver was told to let go of it; `Stop`.
         stop_error: What a stopped job ends with, if the cause alone does not say.
@@ -86,10 +108,14 @@ class Job:
         first_missing: Loop instant of the first 404 in a row.
         missing: 404 answers in a row.
         key: The caller's own name for it in the journal.
+        completion: How its end is noticed, if not as the session's jobs'.
         journal_number: Number of its row in the journal, if it has one.
         record: That row as it was found, if it was there before this session.
         noted: What this session wrote into it.
-        input_sha256: Hash of its canonical input, once it was asked for.
+        input_sha256: Hash of its canonical input as it is or was sent, once it was
+            asked for.
+        planned_sha256: What the journal knows its input by, if that is another hash.
+        load_input: Makes what is sent, if that is not what `submission` holds.
         attempts_noted: Intents that this session wrote for it.
         is_noting: Whether a record of it is being written: it is not interrupted.
         is_reconciling: Whether its lost submit is being looked for.
@@ -99,6 +125,8 @@ class Job:
         is_reconciled: Whether its lost submit was found.
         has_webhook: Whether fal was given an address of this session's to call.
         is_announced: Whether it is checked seldom, because a webhook will tell its end.
+        billable_units: What the service said that it billed for it, in the endpoint's
+            units. None if this session did not fetch its end, or was not told.
         is_told: Whether a webhook has told that it ended.
         told_result: Its result as JSON, if a webhook brought it.
     """
@@ -119,6 +147,7 @@ class Job:
     with_logs: int = 0
     polls: int = 0
     submitted_at: datetime | None = None
+    sent: float | None = None
     is_sent: bool = False
     cancel_outcome: Any = None
     stop_cause: Stop | None = None
@@ -128,10 +157,13 @@ class Job:
     first_missing: float | None = None
     missing: int = 0
     key: str | None = None
+    completion: Completion | None = None
     journal_number: int | None = None
     record: JobRecord | None = field(default=None, repr=False)
     noted: Noted | None = field(default=None, repr=False)
     input_sha256: str | None = None
+    planned_sha256: str | None = None
+    load_input: LoadInput | None = field(default=None, repr=False)
     attempts_noted: int = 0
     is_noting: bool = False
     is_reconciling: bool = False
@@ -139,6 +171,7 @@ class Job:
     is_reconciled: bool = False
     has_webhook: bool = False
     is_announced: bool = False
+    billable_units: float | None = None
     is_told: bool = False
     told_result: bytes | None = field(default=None, repr=False)
     leader: Job | None = field(default=None, repr=False)
@@ -151,7 +184,9 @@ class Job:
     result: Any = field(default=None, repr=False)
     error: FalqError | None = None
     _turn: asyncio.Future[None] | None = field(init=False, default=None, repr=False)
-    _waiters: list[asyncio.Future[None]] | None = field(init=False, default=None, repr=False)
+    _waiters: list[tuple[Callable[[Job], bool], asyncio.Future[None]]] | None = field(
+        init=False, default=None, repr=False
+    )
     _readers: list[Callable[[], None]] | None = field(init=False, default=None, repr=False)
 
     @property
@@ -167,9 +202,7 @@ class Job:
     @property
     def is_unsent(self) -> bool:
         """Whether it is alive and certain that no server knows of it: it can be dropped."""
-        if self.state is JobState.SUBMITTING:
-            return not self.is_sent
-        return self.state is JobState.WAITING
+        return self.state in {JobState.WAITING, JobState.SUBMITTING} and not self.is_sent
 
     @property
     def is_on_the_way(self) -> bool:
@@ -233,17 +266,22 @@ class Job:
             self._turn.set_result(None)
 
     async def wait_until(self, condition: Callable[[Job], bool]) -> None:
-        """Wait until `condition` holds; it is asked again whenever something changed."""
+        """Wait until `condition` holds; it is asked whenever something changed.
+
+        It is asked before the waiter is woken: a job changes half a dozen times, and
+        most wait for its end.
+        """
         while not condition(self):
             waiter = asyncio.get_running_loop().create_future()
+            entry = (condition, waiter)
             if self._waiters is None:
                 self._waiters = []
-            self._waiters.append(waiter)
+            self._waiters.append(entry)
             try:
                 await waiter
             finally:
-                if self._waiters is not None and waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                if self._waiters is not None and entry in self._waiters:
+                    self._waiters.remove(entry)
 
     def add_reader(self, reader: Callable[[], None]) -> None:
         """Call `reader` whenever something changed, until it is removed."""
@@ -279,13 +317,27 @@ class Job:
         if record is None or noted is None or not noted.has_result:
             return None
         seen_at = noted.completed_at if record.completed_at is None else record.completed_at
-        return evolve(
-            record,
+        # Written out: a copy by name costs several times as much, once for each job.
+        return JobRecord(
+            number=record.number,
+            run=record.run,
+            key=record.key,
+            seq=record.seq,
+            endpoint=record.endpoint,
+            input=record.input,
+            input_sha256=record.input_sha256,
+            options=record.options,
+            extra=record.extra,
+            planned_at=record.planned_at,
+            ended_at=record.ended_at,
+            cost_usd=record.cost_usd,
+            error=record.error,
             state=RecordState.FETCHED,
             request_id=self.request_id,
             intent_id=self.intent_id,
             attempts=record.attempts + self.attempts_noted,
             sent_at=record.sent_at if noted.sent_at is None else noted.sent_at,
+            sent_sha256=record.sent_sha256 if noted.sent_at is None else noted.sent_sha256,
             accepted_at=record.accepted_at if noted.accepted_at is None else noted.accepted_at,
             completed_at=seen_at,
             reason=record.reason if noted.sent_at is None else noted.reason,
@@ -294,12 +346,18 @@ class Job:
         )
 
     def _notify(self) -> None:
-        waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters:
+            self._waiters = [entry for entry in self._waiters if not self._wake(*entry)] or None
         for reader in tuple(self._readers or ()):
             reader()
+
+    def _wake(self, condition: Callable[[Job], bool], waiter: asyncio.Future[None]) -> bool:
+        """Wake a waiter whose condition holds; return whether it waits no more."""
+        if not waiter.done():
+            if not condition(self):
+                return False
+            waiter.set_result(None)
+        return True
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 from falq._engine.engine import Engine
 from falq._engine.job import Job
 from falq.errors import ArgumentError, FalqError, SessionClosedError
-from falq.model import OnCancel, Outcome, Submission, Timings
+from falq.model import Completion, OnCancel, Outcome, Submission, Timings
 
 _STARTS_BETWEEN_BREATHS = 16
 """Inputs taken from a plain iterable before other tasks get the loop."""
@@ -40,6 +40,7 @@ class OutcomeStream:
         ordered: bool,
         window: Callable[[], int],
         on_cancel: OnCancel,
+        completion: Completion | None,
     ) -> None:
         is_one = isinstance(inputs, Mapping | str | bytes)
         if is_one or not isinstance(inputs, Iterable | AsyncIterable):
@@ -57,6 +58,7 @@ class OutcomeStream:
         self._ordered = ordered
         self._window = window
         self._on_cancel = on_cancel
+        self._completion = completion
         self._ready: deque[Outcome] = deque()
         self._held: dict[int, Outcome] = {}
         self._jobs: dict[int, Job] = {}
@@ -239,10 +241,16 @@ class OutcomeStream:
                     error=job.error,
                     timings=job.timings(job.created),
                     journal_number=job.journal_number,
+                    billable_units=job.billable_units,
                 )
             )
 
-        job = self._engine.start_job(submission, timeout_s=self._timeout_s, on_settled=on_settled)
+        job = self._engine.start_job(
+            submission,
+            timeout_s=self._timeout_s,
+            on_settled=on_settled,
+            completion=self._completion,
+        )
         self._jobs[job.job_id] = job
 
     def _put(self, outcome: Outcome) -> None:

@@ -116,6 +116,12 @@ class Poller(Generic[JobT]):
         self._plan.hurry(job, self._clock())
         self._wake()
 
+    def overhear(self, job: JobT, status: Status) -> None:
+        """Take in what a stream told of a watched job in the moment when it happened."""
+        self._plan.record_told(job, status, now=self._clock())
+        if self._plan.soonest() < self._wakes_at:
+            self._wake()
+
     async def run(self) -> None:
         """Check what is due, for ever; the session's task group ends it."""
         while True:

@@ -8,6 +8,7 @@ knows no job, no poll schedule and no handle.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -27,10 +28,12 @@ from falq._core.retry import Failure, RetryBudget, RetrySettings, decide_wait_s
 from falq._core.submission import SubmitOutcome, SubmitVerdict, classify_submit
 from falq._engine.lanes import Lanes
 from falq._engine.listening import HeldStream
+from falq._engine.oddities import Oddities
 from falq._transport.base import Transport
 from falq.errors import (
     FalqError,
     RateLimitError,
+    SessionClosedError,
     SubmissionUnknownError,
     TransportError,
     WireError,
@@ -70,10 +73,12 @@ class QueueClient:
         clock: Loop time in seconds.
         wall_clock: Aware UTC time.
         draw: Returns a uniform draw from [0, 1).
-        check_account: Raises while the account is known to refuse submits.
+        check_account: Raises while no submit may go: the account is known to refuse
+            them, or the session takes no more.
         on_account_error: Hears of an error that meets every submit.
         on_account_good: Hears of each submit that the server accepted.
         advise: What the gateway knows of answers that say no.
+        oddities: Told of what is odd in answers.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class QueueClient:
         on_account_error: Callable[[FalqError], None],
         on_account_good: Callable[[], None],
         advise: Advise = advise_nothing,
+        oddities: Oddities,
     ) -> None:
         self._transport = transport
         self._lanes = lanes
@@ -105,7 +111,9 @@ class QueueClient:
         self._on_account_error = on_account_error
         self._on_account_good = on_account_good
         self._advise = advise
+        self.oddities = oddities
         self._budget = RetryBudget(retry.budget)
+        self._is_closed = False
         self.calls: Counter[Verb] = Counter()
         self.retries: Counter[Verb] = Counter()
         self.resends = 0
@@ -136,7 +144,39 @@ class QueueClient:
             ApiError: The server refused it.
             TransportError: It could not be sent.
         """
-        attempt = resends = 0
+        send = functools.partial(
+            self._submit_once, submission, on_sending, on_retry, notes, webhook_url
+        )
+        lost: SubmissionUnknownError | None = None
+        resends = 0
+        while True:
+            try:
+                return await send(attempts=resends + 1)
+            except SubmissionUnknownError as error:
+                lost = error
+            except FalqError as error:
+                if lost is None:
+                    raise
+                # What became of this sending says nothing of the one before it.
+                raise lost from error
+            if resends >= self._resends:
+                raise lost
+            resends += 1
+            self.resends += 1
+            on_resend(resends, lost)
+            await _note_resend(notes, lost)
+
+    async def _submit_once(
+        self,
+        submission: Submission,
+        on_sending: Callable[[datetime], None],
+        on_retry: Callable[[int, float, FalqError], None],
+        notes: SubmitNotes | None,
+        webhook_url: Callable[[], str | None],
+        *,
+        attempts: int,
+    ) -> Ticket:
+        """Try until the submit was received, or may have been, or it is given up."""
         sent_at: datetime | None = None
 
         def note_sending(at: datetime) -> None:
@@ -144,6 +184,7 @@ class QueueClient:
             on_sending(at)
             sent_at = at
 
+        attempt = 0
         while True:
             attempt += 1
             answer = await self._attempt_submit(
@@ -158,18 +199,12 @@ class QueueClient:
                     return verdict.ticket
                 raise self._refusal(submission, answer)
             if verdict.outcome is SubmitOutcome.UNKNOWN:
-                error = self._unknown(submission, verdict, sent_at=sent_at, attempts=resends + 1)
-                if resends >= self._resends:
-                    raise error
-                resends += 1
-                self.resends += 1
-                on_resend(resends, error)
-                await _note_resend(notes, error)
-                attempt = 0
-                continue
+                raise self._unknown(submission, verdict, sent_at=sent_at, attempts=attempts)
             wait_s, reason = self._wait_for_submit(submission, answer, attempt)
             await _note_no_job(notes, reason)
             on_retry(attempt, wait_s, reason)
+            # Not only before the next attempt: the wait for it may be long.
+            self._check_account()
             await self._wait_to_retry(Verb.SUBMIT, wait_s)
 
     async def _attempt_submit(
@@ -191,11 +226,13 @@ class QueueClient:
             on_sending(self._wall_clock())
             # Not before the intent is written: the address carries its id.
             call = protocol.build_submit(submission, webhook_url=webhook_url())
-            return await self._carry(call, first=first)
+            answer = await self._carry(call, first=first)
         except TransportError as error:
             return error
         finally:
             self._lanes.leave(Verb.SUBMIT)
+        self.oddities.see_receipt(answer)
+        return answer
 
     def _wait_for_submit(
         self, submission: Submission, answer: Reply | TransportError, attempt: int
@@ -290,7 +327,9 @@ class QueueClient:
             if isinstance(error, RateLimitError):
                 self._lanes.pause(min(error.retry_after_s or 0.0, self._retry.longest_wait_s))
             raise error
-        return protocol.read_status(reply, ticket)
+        status = protocol.read_status(reply, ticket)
+        self.oddities.see_status(status)
+        return status
 
     async def cancel(
         self, ticket: Ticket, *, on_retry: Callable[[int, float, FalqError], None]
@@ -350,7 +389,7 @@ class QueueClient:
             ticket: Whose.
             completed: The status that said so; None if nobody looked.
             on_retry: Hears of each wait.
-            on_reply: Is given the reply that the result was read from.
+            on_reply: Is given each reply; the last is the one that the end was read from.
 
         Raises:
             NotReadyError: The request is not finished.
@@ -366,10 +405,9 @@ class QueueClient:
             failure, retry_after_s = Failure.BROKEN, None
             try:
                 reply = await self._send(call, first=attempt == 1)
+                on_reply(reply)
                 if 200 <= reply.status_code < 300 and reply.status_code != 202:
-                    result = judge.accept(protocol.read_payload(reply, ticket))
-                    on_reply(reply)
-                    return result
+                    return judge.accept(protocol.read_payload(reply, ticket))
                 error = judge.weigh(
                     reply, self._error(reply, endpoint=ticket, doing="read the result")
                 )
@@ -396,10 +434,19 @@ class QueueClient:
             on_retry(attempt, wait_s, error)
             await self._wait_to_retry(Verb.RESULT, max(wait_s, judge.least_wait_s))
 
+    def close(self) -> None:
+        """Send nothing any more."""
+        self._is_closed = True
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise SessionClosedError("the session is closed; open a new one")
+
     async def ask(self, call: Call) -> Reply:
         """Carry a call to another of the gateway's addresses, once, in its own lane.
 
         Raises:
+            SessionClosedError: The session is closed. Nothing was sent.
             TransportError: There is no reply.
             UnsupportedError: The gateway does not reach it. Nothing was sent.
         """
@@ -415,12 +462,14 @@ class QueueClient:
             idle_s: Seconds that may pass without a byte.
 
         Raises:
+            SessionClosedError: The session is closed. Nothing was sent.
             TransportError: There is no reply.
             UnsupportedError: The gateway does not reach it. Nothing was sent.
         """
         verb = call.verb
         await self._lanes.enter(verb)
         try:
+            self._check_open()
             self.calls[verb] += 1
             stream = await self._transport.listen(call, idle_s=idle_s)
         except BaseException as error:
@@ -443,6 +492,7 @@ class QueueClient:
 
     async def _carry(self, call: Call, *, first: bool) -> Reply:
         """Send one call in a lane that was entered, and count how it went."""
+        self._check_open()
         verb = call.verb
         self.calls[verb] += 1
         if first and verb is not Verb.STATUS:

@@ -33,6 +33,7 @@ from falq._core.recovery import (
     window_of,
 )
 from falq._journal.base import Journal
+from falq._journal.records import JobRecord
 from falq._journal.states import RecordState
 from falq.errors import AuthenticationError, FalqError, JournalError, UnsupportedError
 from falq.model import EndpointId
@@ -87,8 +88,9 @@ class LostSubmit:
     Attributes:
         name: Number of its job within the session.
         endpoint: Where it went.
-        input_sha256: Hash of its canonical input.
+        input_sha256: Hash of its canonical input, as it was sent.
         sent_at: When, Unix seconds.
+        age_s: Seconds since then on a clock that nobody sets, as far as that is known.
         intent_id: falq's id of the attempt.
         number: Its row in the journal, if there is one.
         has_webhook: Whether a webhook may tell of it.
@@ -98,6 +100,7 @@ class LostSubmit:
     endpoint: EndpointId
     input_sha256: str
     sent_at: float
+    age_s: float
     intent_id: str | None
     number: int | None = None
     has_webhook: bool = False
@@ -131,6 +134,8 @@ class Resolution:
 class _Search:
     lost: LostSubmit
     answer: asyncio.Future[Resolution]
+    settled: float
+    began: float
 
 
 @define(eq=False)
@@ -194,7 +199,14 @@ class Reconciler:
         now = self._clock()
         self._claims[request_id] = None
         self._claimed_at.append((now, request_id))
-        while not self._groups and self._claimed_at[0][0] < now - self._remembered_s:
+        if not self._groups:
+            self._forget_claims(now)
+
+    def _forget_claims(self, now: float) -> None:
+        """Forget the ids that lie before every window that is or will be looked at."""
+        searches = (search for group in self._groups.values() for search in group.searches.values())
+        first = min((search.began for search in searches), default=now)
+        while self._claimed_at and self._claimed_at[0][0] < first - self._remembered_s:
             self._claims.pop(self._claimed_at.popleft()[1], None)
 
     def hear(self, intent_id: str, request_id: str) -> None:
@@ -217,7 +229,12 @@ class Reconciler:
         group = self._groups.setdefault(endpoint, _Group(lost.endpoint, now))
         group.due = min(group.due, max(now, group.looked + FIRST_WAIT_S))
         group.wait_s = FIRST_WAIT_S
-        search = _Search(lost, asyncio.get_running_loop().create_future())
+        search = _Search(
+            lost,
+            asyncio.get_running_loop().create_future(),
+            settled=now + max(0.0, self._settle_s - lost.age_s),
+            began=now - lost.age_s,
+        )
         group.searches[lost.name] = search
         self._news.set()
         if self._loop is None or self._loop.done():
@@ -253,10 +270,11 @@ class Reconciler:
 
     async def _look(self, group: _Group) -> None:
         group.looked = self._clock()
+        # Here as well: where something is always looked for, they would only grow.
+        self._forget_claims(group.looked)
         is_first_wait = group.wait_s == FIRST_WAIT_S
         group.due = group.looked + group.wait_s
         group.wait_s = min(group.wait_s * WAIT_FACTOR, LONGEST_WAIT_S)
-        looked_at = self._wall_clock().timestamp()
         searches = list(group.searches.values())
         unclear: Collection[Any] = ()
         reason = "" if self._find else "this gateway does not reach fal's request history"
@@ -273,38 +291,41 @@ class Reconciler:
             reason = f"the request history could not be read: {error}"
             if is_first_wait:
                 logger.warning("%s: %s", group.endpoint, reason)
-        self._end_settled(searches, looked_at, unclear, reason)
+        self._end_settled(searches, group.looked, unclear, reason)
         self._schedule(group)
 
     def _schedule(self, group: _Group) -> None:
         """Look once more at the instant at which the next search is over."""
-        wall_now = self._wall_clock().timestamp()
-        over_at = [
-            search.lost.sent_at + self._settle_s - wall_now
-            for search in group.searches.values()
-            if not search.answer.done()
-        ]
-        if over_at:
-            group.due = min(group.due, self._clock() + max(FIRST_WAIT_S / 2, min(over_at)))
+        over = [search.settled for search in group.searches.values() if not search.answer.done()]
+        if over:
+            group.due = min(group.due, max(self._clock() + FIRST_WAIT_S / 2, min(over)))
 
     def _end_settled(
         self,
         searches: list[_Search],
-        looked_at: float,
+        looked: float,
         unclear: Collection[Any],
         reason: str,
     ) -> None:
         for search in searches:
             lost = search.lost
-            if search.answer.done() or looked_at < lost.sent_at + self._settle_s:
+            if search.answer.done() or looked < search.settled:
                 continue
             is_unclear = lost.as_lost().name in unclear
-            if is_unclear:
+            has_jumped = self._has_jumped(search)
+            if has_jumped:
+                why = "this machine's clock was set meanwhile, so it may be listed at another time"
+            elif is_unclear:
                 why = "the request history lists equal requests, not as many as were submitted"
             else:
                 why = reason or f"the request history did not list it within {self._settle_s:g} s"
-            is_absent = not reason and not is_unclear
+            is_absent = not reason and not is_unclear and not has_jumped
             search.answer.set_result(Resolution(is_absent=is_absent, reason=why))
+
+    def _has_jumped(self, search: _Search) -> bool:
+        """Return whether the wall clock was set since the submit, so that its stamp misleads."""
+        wall_s = self._wall_clock().timestamp() - search.lost.sent_at
+        return abs(wall_s - (self._clock() - search.began)) > SKEW_S
 
     @staticmethod
     def _give_up(searches: list[_Search], reason: str) -> None:
@@ -378,12 +399,12 @@ class Reconciler:
         rows = [
             Lost(
                 name=_row_name(record.number),
-                input_sha256=record.input_sha256,
+                input_sha256=_sent_hash(record),
                 sent_at=record.sent_at or 0.0,
             )
             async for page in self._journal.load_jobs(states=[RecordState.UNKNOWN])
             for record in page
-            if record.endpoint == endpoint.full and record.input_sha256 in hashes
+            if record.endpoint == endpoint.full and _sent_hash(record) in hashes
         ]
         return [one for one in rows if one.name not in live and overlaps(one, searched)]
 
@@ -397,6 +418,10 @@ class Reconciler:
             logger.warning("a lost submit was found and could not be noted: %s", error)
         else:
             self.found += 1
+
+
+def _sent_hash(record: JobRecord) -> str:
+    return record.sent_sha256 or record.input_sha256
 
 
 def _row_name(number: int) -> tuple[str, int]:

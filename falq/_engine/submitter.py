@@ -20,10 +20,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from attrs import evolve
+
 from falq import events
 from falq._core.protocol import make_ticket
 from falq._core.refusal import is_account_wide
-from falq._engine.bookkeeper import Bookkeeper, hash_of
+from falq._engine.bookkeeper import Bookkeeper, hash_of, hash_of_submission
 from falq._engine.deliveries import Deliveries
 from falq._engine.job import Job
 from falq._engine.queue_client import QueueClient
@@ -62,6 +64,7 @@ class Submitter:
         tell: Tells the observer.
         on_retry: Returns what tells it of retries.
         clock: Loop time in seconds.
+        wall_clock: Aware UTC time.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Submitter:
         tell: Tell,
         on_retry: Callable[[Job, str], Callable[[int, float, FalqError], None]],
         clock: Callable[[], float],
+        wall_clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._books = books
@@ -84,6 +88,7 @@ class Submitter:
         self._tell = tell
         self._on_retry = on_retry
         self._clock = clock
+        self._wall_clock = wall_clock
 
     async def obtain(self, job: Job, submission: Submission | None, *, is_lost: bool) -> Ticket:
         """Return the server's receipt of a job, submitting it unless it is lost already.
@@ -98,6 +103,7 @@ class Submitter:
             ApiError: The server refused it.
             TransportError: It could not be sent.
             JournalError: The intent could not be written; nothing was sent.
+            FalqError: What was to be sent could not be made; nothing was sent.
         """
         while True:
             try:
@@ -109,6 +115,7 @@ class Submitter:
                         "and its key",
                         argument="key",
                     )
+                submission = await _complete(job, submission)
                 ticket = await self._submit(job, submission)
             except SubmissionUnknownError as error:
                 found = await self._look_for(job, error)
@@ -155,7 +162,7 @@ class Submitter:
             return make_ticket(target, told)
         if self._reconciler is None:
             raise error
-        sent_at = error.sent_at or job.submitted_at or datetime.now(UTC)
+        sent_at = error.sent_at or job.submitted_at or self._wall_clock()
         job.is_reconciling = True
         try:
             resolution = await self._reconciler.resolve(
@@ -164,6 +171,7 @@ class Submitter:
                     endpoint=target,
                     input_sha256=hash_of(job),
                     sent_at=sent_at.timestamp(),
+                    age_s=self._age_s(job, sent_at),
                     intent_id=job.intent_id,
                     number=job.journal_number,
                     has_webhook=job.has_webhook or self._has_kept_webhook(job),
@@ -177,6 +185,12 @@ class Submitter:
             raise _held(error, resolution)
         await self._allow_resend(job, error)
         return None
+
+    def _age_s(self, job: Job, sent_at: datetime) -> float:
+        """Return how long ago a submit was sent; by the wall clock only if another process did."""
+        if job.sent is not None:
+            return self._clock() - job.sent
+        return max(0.0, (self._wall_clock() - sent_at).total_seconds())
 
     def _has_kept_webhook(self, job: Job) -> bool:
         """Return whether fal was told to call somebody, whose deliveries the journal may have."""
@@ -220,15 +234,19 @@ class _Watch:
         if job.stop_cause is not None:
             # Nobody wants it any more, and this attempt would be paid for.
             raise asyncio.CancelledError
-        job.submitted_at = at
+        job.submitted_at, job.sent = at, self._clock()
         job.is_sent = True
 
     def on_retry(self, attempt: int, delay_s: float, error: FalqError) -> None:
         job = self._job
         self._tell_retry(attempt, delay_s, error)
+        if not self._has_resent:
+            job.is_sent = False
+        if job.stop_cause is not None:
+            # Its time passed during the attempt: it shall not hold its slot until the next.
+            raise asyncio.CancelledError
         if self._has_resent:
             return
-        job.is_sent = False
         is_late = job.deadline is not None and self._clock() + delay_s > job.deadline
         if is_late and isinstance(error, RateLimitError):
             raise error
@@ -282,6 +300,25 @@ class _Notes:
         except JournalError:
             # What the caller must know is that there may be a job.
             raise error from None
+
+
+async def _complete(job: Job, submission: Submission) -> Submission:
+    """Return a submission with the input that is sent, made at the last moment."""
+    record = job.record
+    if job.load_input is not None:
+        made = await job.load_input()
+        job.load_input, job.input_sha256 = None, made.sha256
+        submission = job.submission = evolve(submission, body=made.body)
+    elif record is not None and "files" in record.extra:
+        raise ArgumentError(
+            "the journal has this job's input without the files that it names; go on with its "
+            "batch: falq resume",
+            argument="arguments",
+        )
+    elif record is not None and (submission.body is not record.input or record.extra):
+        # What was planned, or was sent before, may have had other URLs of the same files.
+        job.input_sha256 = hash_of_submission(submission)
+    return submission
 
 
 def _has_webhook(job: Job) -> bool:

@@ -105,13 +105,17 @@ class Journal(Protocol):
         """
         ...
 
-    async def record_sending(self, number: int, *, intent_id: str, sent_at: float) -> None:
+    async def record_sending(
+        self, number: int, *, intent_id: str, sent_at: float, sent_sha256: str | None = None
+    ) -> None:
         """Note the intent; nothing may be sent before this has returned.
 
         Args:
             number: The job; it must be planned.
             intent_id: falq's id of this attempt, never used before.
             sent_at: Now, Unix seconds.
+            sent_sha256: Hash of the canonical input that is sent, by which the request
+                is found again; None if it is that of the plan.
         """
         ...
 

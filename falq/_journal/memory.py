@@ -155,7 +155,9 @@ class MemoryJournal:
             planned_at=self._now(),
         )
 
-    async def record_sending(self, number: int, *, intent_id: str, sent_at: float) -> None:
+    async def record_sending(
+        self, number: int, *, intent_id: str, sent_at: float, sent_sha256: str | None = None
+    ) -> None:
         """Note the intent; see `Journal.record_sending`."""
         self._count()
         job = self._movable(number, RecordState.SENDING)
@@ -171,6 +173,7 @@ class MemoryJournal:
             attempts=n,
             intent_id=intent_id,
             sent_at=sent_at,
+            sent_sha256=sent_sha256,
             reason=None,
         )
 

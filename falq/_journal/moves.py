@@ -51,6 +51,7 @@ SENDING = MoveKind(
         "intent_id": "given.a",
         "sent_at": "given.b",
         "sent_mono": "given.c",
+        "sent_sha256": "given.d",
         "reason": "NULL",
     }
 )
@@ -160,7 +161,8 @@ def _run(
         rows: list[Any] = []
         bodies: list[Any] = []
         for move in chunk:
-            rows += (move.number, _PLACES[move.kind], move.after, *move.values)
+            # The plain word: sqlite3 looks for an adapter for each value of another type.
+            rows += (move.number, _PLACES[move.kind], str(move.after), *move.values)
             rows += _NULLS[len(move.values) :]
             if move.result is not None:
                 bodies += (move.number, *move.result)

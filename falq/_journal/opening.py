@@ -68,7 +68,8 @@ def open_database(
         )
     refuse_remote(path, _mounts())
     identity = _claim_file(path)
-    uri = f"file:{quote(str(path))}?mode=rw" + (f"&vfs={quote(vfs)}" if vfs else "")
+    # As bytes: a name that the locale's encoding cannot read has lone surrogates as text.
+    uri = f"file:{quote(os.fsencode(path))}?mode=rw" + (f"&vfs={quote(vfs)}" if vfs else "")
     try:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
     except sqlite3.Error as error:

@@ -34,8 +34,8 @@ LAST_NUMBER = 2**63 - 1
 
 _JOB = """
     SELECT number, run, key, seq, endpoint, body, input_sha256, options, extra, state,
-        request_id, intent_id, attempts, planned_at, sent_at, accepted_at, completed_at,
-        ended_at, inference_s, billable_units, cost_usd, reason, error
+        sent_sha256, request_id, intent_id, attempts, planned_at, sent_at, accepted_at,
+        completed_at, ended_at, inference_s, billable_units, cost_usd, reason, error
     FROM job LEFT JOIN input ON input.job = number
 """
 # Each part walks the index of its own state; SQLite merges them without a sort,
@@ -88,8 +88,9 @@ def page(
 def _job(row: tuple[object, ...]) -> JobRecord:
     names = _JOB_FIELDS
     facts = dict(zip(names, row, strict=True))
-    facts["options"] = json.loads(str(facts["options"]))
-    facts["extra"] = json.loads(str(facts["extra"]))
+    for name in ("options", "extra"):
+        # Most have nothing to say.
+        facts[name] = {} if facts[name] == "{}" else json.loads(str(facts[name]))
     facts["state"] = RecordState(str(facts["state"]))
     if facts["error"] is not None:
         facts["error"] = json.loads(str(facts["error"]))
@@ -107,6 +108,7 @@ _JOB_FIELDS = (
     "options",
     "extra",
     "state",
+    "sent_sha256",
     "request_id",
     "intent_id",
     "attempts",

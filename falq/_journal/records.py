@@ -23,7 +23,9 @@ class PlannedJob:
 
     Attributes:
         endpoint: Where it will go.
-        input_sha256: Hash of its canonical input, see `canonical.input_sha256`.
+        input_sha256: What tells its input from others under the same key: the hash
+            of its canonical input, see `canonical.input_sha256`, or of whatever
+            stands for it before it is known.
         input: Its arguments as JSON; None keeps only the hash.
         key: The caller's own name for it, unique in the journal. None plans a
             new job each time.
@@ -54,10 +56,12 @@ class JobRecord:
         seq: Its place in the caller's order.
         endpoint: Where it goes.
         input: Its arguments as JSON; None if only the hash was kept.
-        input_sha256: Hash of its canonical input.
+        input_sha256: What tells its input from others, as it was planned.
         options: What is asked of the queue beside the arguments.
         extra: What the caller wants back with it.
         state: Where it stands.
+        sent_sha256: Hash of the canonical input that was last sent; None if that is
+            `input_sha256`.
         request_id: The server's id of the last attempt, if it has one.
         intent_id: falq's id of the last attempt.
         attempts: How many intents were written for it.
@@ -83,6 +87,7 @@ class JobRecord:
     options: Mapping[str, Any] = field(repr=False)
     extra: Mapping[str, Any] = field(repr=False)
     state: RecordState
+    sent_sha256: str | None = None
     request_id: str | None = None
     intent_id: str | None = None
     attempts: int = 0

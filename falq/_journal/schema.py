@@ -190,7 +190,9 @@ _FILLING: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_TABLES + _FILLING + _LAWS,)
+_SENT_HASH: Migration = ("ALTER TABLE job ADD COLUMN sent_sha256 TEXT",)
+
+MIGRATIONS: tuple[Migration, ...] = (_TABLES + _FILLING + _LAWS, _SENT_HASH)
 """Each leads one version up; the first makes an empty file a journal."""
 
 

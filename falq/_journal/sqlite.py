@@ -169,9 +169,11 @@ class SqliteJournal:
         numbers: list[int] = await self._intend(act)
         return numbers
 
-    async def record_sending(self, number: int, *, intent_id: str, sent_at: float) -> None:
+    async def record_sending(
+        self, number: int, *, intent_id: str, sent_at: float, sent_sha256: str | None = None
+    ) -> None:
         """Note the intent; see `Journal.record_sending`."""
-        values = (intent_id, sent_at, self._monotonic())
+        values = (intent_id, sent_at, self._monotonic(), sent_sha256)
         await self._intend(Move(moves.SENDING, number, RecordState.SENDING, values))
 
     async def record_not_sent(self, number: int, reason: str) -> None:

@@ -6,7 +6,7 @@ the Authorization header, so they are neither raised on nor chained.
 
 Rules:
     1. No redirect is followed, no cookie kept, no netrc or proxy setting of the
-       environment read.
+       environment read: a proxy is given, and `config` alone knows from where.
     2. A submit, or a direct run, travels on a fresh connection or one that idled for less than
        two seconds: a server that closes an idle connection at that moment would
        otherwise turn a job that was never made into an unknown one.
@@ -14,7 +14,7 @@ Rules:
        a client session, aiohttp's tracing did not tell of sent headers.
     4. A body is read up to its limit, after unpacking.
     5. Calls of the queue take the short way of `exchange` where aiohttp allows
-       it, all others that of a client session.
+       it and no proxy stands between, all others that of a client session.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from falq._transport.streaming import AioReplyStream
 from falq._version import __version__
 from falq.errors import ConnectError
 from falq.gateways import Gateway
+from falq.proxies import Proxy
 
 SUBMIT_KEEPALIVE_S = 2.0
 READ_KEEPALIVE_S = 30.0
@@ -52,6 +53,7 @@ class AioTransport:
         timeouts: How long a call may take.
         limits: How large a body may be.
         ssl_context: Whom to trust, instead of the system's authorities.
+        proxy: Through whom to go.
         is_lean: Whether calls of the queue use `exchange`; None if the installed
             aiohttp supports it.
     """
@@ -63,13 +65,16 @@ class AioTransport:
         timeouts: CallTimeouts,
         limits: CallLimits,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         is_lean: bool | None = None,
     ) -> None:
         self._gateway = gateway
         self._timeouts = timeouts
         self._limits = limits
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
-        self._is_lean = is_supported() if is_lean is None else is_lean
+        self._proxy = proxy
+        is_direct = proxy is None or not proxy.serves(gateway.queue_root)
+        self._is_lean = is_direct and (is_supported() if is_lean is None else is_lean)
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._limits_of: dict[Verb, aiohttp.ClientTimeout] = {}
         self._pools: dict[bool, aiohttp.ClientSession] = {}
@@ -97,12 +102,18 @@ class AioTransport:
                 ),
             }
 
+    @property
+    def _connect_s(self) -> float | None:
+        # A proxy that accepts a connection may be slow to say whether it made the other.
+        return None if self._proxy is None else self._timeouts.connect_s
+
     def _limit_of(self, verb: Verb) -> aiohttp.ClientTimeout:
         # A submit's answer may take all of its time: giving up on one early would
         # make an unknown job of it.
         read_s = None if verb in _COSTLY else self._timeouts.read_s
         return aiohttp.ClientTimeout(
             total=self._timeouts.for_verb(verb),
+            connect=self._connect_s,
             sock_connect=self._timeouts.connect_s,
             sock_read=read_s,
         )
@@ -148,7 +159,9 @@ class AioTransport:
             limit = self._limits_of[call.verb]
             if call.timeout_s is not None:
                 limit = aiohttp.ClientTimeout(
-                    total=call.timeout_s, sock_connect=self._timeouts.connect_s
+                    total=call.timeout_s,
+                    connect=self._connect_s,
+                    sock_connect=self._timeouts.connect_s,
                 )
             response = await self._request(call, limit)
             reply = await self._finish(call.verb, response)
@@ -164,7 +177,10 @@ class AioTransport:
         if not self._pools:
             raise ConnectError("the transport is not open; open the session first")
         limit = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._timeouts.connect_s, sock_read=idle_s
+            total=None,
+            connect=self._connect_s,
+            sock_connect=self._timeouts.connect_s,
+            sock_read=idle_s,
         )
         response = await self._request(call, limit)
 
@@ -179,17 +195,19 @@ class AioTransport:
         headers.update(call.headers)
         # Last, so that nothing before it can put it elsewhere.
         headers.update(self._gateway.auth_headers())
+        address = root_of(self._gateway, call.origin) + call.target
         was_sent = SimpleNamespace(yes=not is_costly)
         failure: BaseException
         try:
             response = await self._pools[is_costly].request(
                 call.method,
-                URL(root_of(self._gateway, call.origin) + call.target, encoded=True),
+                URL(address, encoded=True),
                 data=call.body,
                 headers=headers,
                 allow_redirects=False,
                 timeout=limit,
                 trace_request_ctx=was_sent,
+                **({} if self._proxy is None else self._proxy.arguments_for(address)),
             )
         except FAILURES as error:
             failure = error

@@ -12,15 +12,15 @@ from typing import Protocol
 
 from falq._core.messages import Call, Origin, Reply
 from falq.errors import UnsupportedError
-from falq.gateways import PLATFORM, RUN, UPLOAD, Fal, Gateway
+from falq.gateways import PLATFORM, REALTIME, RUN, UPLOAD, Fal, Gateway
 
-# What a gateway must be able to do for a call to go there. Tokens of realtime
-# sockets come from `REST` as those of uploads do; both need fal's own key.
-_ABILITY_OF = {
-    Origin.PLATFORM: PLATFORM,
-    Origin.RUN: RUN,
-    Origin.REST: UPLOAD,
-    Origin.CDN: UPLOAD,
+# What a gateway must be able to do, one of them, for a call to go there. Tokens of
+# realtime sockets come from `REST` as those of uploads do.
+_ABILITIES_OF = {
+    Origin.PLATFORM: (PLATFORM,),
+    Origin.RUN: (RUN,),
+    Origin.REST: (UPLOAD, REALTIME),
+    Origin.CDN: (UPLOAD,),
 }
 
 
@@ -32,7 +32,9 @@ def root_of(gateway: Gateway, origin: Origin) -> str:
     """
     if origin is Origin.QUEUE:
         return gateway.queue_root
-    gateway.require(_ABILITY_OF[origin])
+    abilities = _ABILITIES_OF[origin]
+    if gateway.abilities.isdisjoint(abilities):
+        gateway.require(abilities[0])
     if isinstance(gateway, Fal):
         return {
             Origin.PLATFORM: gateway.api_url,
@@ -41,7 +43,7 @@ def root_of(gateway: Gateway, origin: Origin) -> str:
             Origin.CDN: gateway.cdn_url,
         }[origin]
     raise UnsupportedError(
-        f"the {gateway.name} gateway names no address for {_ABILITY_OF[origin]}; use falq.Fal",
+        f"the {gateway.name} gateway names no address for {abilities[0]}; use falq.Fal",
         setting="gateway",
     )
 

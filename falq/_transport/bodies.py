@@ -75,6 +75,13 @@ def map_failure(error: BaseException, *, was_sent: bool) -> TransportError:
         return TransportTimeoutError(
             "no connection within the time-out; check the network", request_sent=False
         )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        hint = "check its user name and password" if error.status == 407 else "ask who runs it"
+        return ConnectError(f"the proxy refused the connection (HTTP {error.status}); {hint}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return ConnectError(
+            f"cannot connect to the proxy ({_reason(error)}); check its address and the network"
+        )
     if isinstance(error, aiohttp.ClientConnectorError):
         return ConnectError(
             f"cannot connect to {error.host}:{error.port} ({_reason(error)}); check the network "

@@ -121,7 +121,7 @@ class Actions:
         Args:
             app_id: Which model; see `Actions`.
             data: Its input.
-            webhook_url: https address that fal calls when the request ends.
+            webhook_url: Address, https or http, that fal calls when the request ends.
 
         If the call is cancelled, the request is cancelled as well.
         """

@@ -119,7 +119,7 @@ ADD_REQUEST_TO_QUEUE = Action(
             "data": DATA,
             "webhook_url": {
                 "type": "string",
-                "description": "https address that fal calls when the request ends",
+                "description": "Address, https or http, that fal calls when the request ends",
             },
         },
         ("app_id", "data"),

@@ -20,6 +20,8 @@
     runner     all of them, through one session
     budget     what it may cost
     pricing    what endpoints cost, and what was spent before
+    validation rows against the schemas of their endpoints
+    asking     how both ask, before there is a session
     folder     the output folder
     downloads  media of a result, noted in the journal
     refetch    media that are gone, fetched again

@@ -132,7 +132,12 @@ class Budget:
         return held
 
     def settle(
-        self, held: Reserve, *, billable_units: float | None, is_billed: bool = True
+        self,
+        held: Reserve,
+        *,
+        billable_units: float | None,
+        is_billed: bool = True,
+        is_sent_before: bool = False,
     ) -> float | None:
         """Give a reserve back, count what was spent, and return that.
 
@@ -141,6 +146,7 @@ class Budget:
             billable_units: What the server billed, if it said; else the
                 expectation counts.
             is_billed: Whether anything was billed at all.
+            is_sent_before: Whether an earlier run sent it, and so paid for it.
 
         Returns:
             The cost in US dollars; None if the price is unknown.
@@ -158,6 +164,8 @@ class Budget:
             return None
         spent_usd = held.usd if cost_usd is None else cost_usd
         self.spent_usd += spent_usd
+        if is_sent_before:
+            self.before_usd += spent_usd
         return spent_usd
 
     def cost_of(self, endpoint: str, *, billable_units: float | None) -> float | None:

@@ -65,7 +65,7 @@ class Row:
 
 
 def resolve_arguments(row: Row) -> dict[str, Any]:
-    """Return a row's arguments as they are sent, local files as data URLs.
+    """Return a row's arguments as a session takes them; see `localfiles.resolve_files`.
 
     It reads files: call it in a worker thread, when the row is about to be sent.
 
@@ -87,6 +87,8 @@ class ManifestReport:
         endpoints: Rows that will run, by endpoint.
         digest: Hash of all ids and inputs, in order: equal for equal manifests.
         is_whole: False if the check gave up after `MOST_BAD_ROWS` bad rows.
+        unchecked: Endpoints without a schema, whose arguments could not be checked,
+            if that was asked for.
     """
 
     count: int
@@ -96,16 +98,22 @@ class ManifestReport:
     endpoints: Mapping[str, int]
     digest: str
     is_whole: bool = True
+    unchecked: tuple[str, ...] = ()
 
     def raise_for_bad_rows(self) -> None:
         """Return if there are none.
 
         Raises:
-            ArgumentError: There are; the message has the first of them.
+            ArgumentError: There are; the message has the first of them, and `problems`
+                has each that is named here, by its line.
         """
         if self.bad_count:
             more = "" if self.is_whole else " or more"
             raise ArgumentError(
                 f"{self.bad_count}{more} bad rows, nothing was sent. The first: {self.bad_rows[0]}",
                 argument="manifest",
+                problems=tuple(
+                    (f"line {row.line}", f"{row.field} {row.reason}".strip())
+                    for row in self.bad_rows
+                ),
             )

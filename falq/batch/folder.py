@@ -23,6 +23,7 @@ from falq.batch.outcomes import RowOutcome
 from falq.batch.reading import SETTLED, load_outcomes
 from falq.gateways import Gateway, is_loopback
 from falq.media import Downloader, NameTemplate
+from falq.proxies import Proxy
 
 RESULTS_NAME = "results.jsonl"
 BAD_ROWS_NAME = "bad-rows.jsonl"
@@ -68,6 +69,7 @@ class OutFolder:
         template: str | None,
         *,
         allow_loopback: bool,
+        proxy: Proxy | None = None,
         journal: Journal | None,
         with_hashes: bool = False,
     ) -> RowDownloads:
@@ -76,6 +78,7 @@ class OutFolder:
         Args:
             template: How they are called; None is `NAME_TEMPLATE`.
             allow_loopback: Whether they may lie on this machine.
+            proxy: Through whom to go; it must be filtering.
             journal: Where each file is noted; None if there is none.
             with_hashes: Whether a file that is there is compared by its hash.
 
@@ -85,6 +88,7 @@ class OutFolder:
         downloader = Downloader(
             self.path / MEDIA_FOLDER,
             allow_loopback=allow_loopback,
+            proxy=proxy,
             name_template=NameTemplate.parse(template or NAME_TEMPLATE),
             # Fetched before and not noted, because a crash came between: the
             # same file is not kept twice.

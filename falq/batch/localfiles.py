@@ -1,16 +1,20 @@
 """Files of this machine that a row names: checked first, read when the row is sent.
 
 Owns the rule: an argument whose *name* ends in `@` names a file, or a list of
-them, and is sent under the name without it as a data URL. What a value says
-never matters, so a prompt that begins with `@` stays a prompt.
+them, and is sent under the name without it. What a value says never matters, so
+a prompt that begins with `@` stays a prompt.
 
     {"image_url@": "cat.png"}              becomes {"image_url": "data:image/png;base64,…"}
-    {"image_urls@": ["a.png", "b.png"]}    a list of data URLs
+    {"video_url@": "long.mp4"}             becomes {"video_url": "https://…/long.mp4"}
+    {"image_urls@": ["a.png", "b.png"]}    a list of them
+
+A small file goes inside the request, as a data URL; a larger one is uploaded and
+its URL goes there. Which it is, is decided once, when the row is read.
 
 A relative path starts at the manifest's folder. Rows and journals hold the
-reference and a hash; the data exist only while the row is sent. It never
-uploads, because a row is known by the hash of what is sent, before it is sent,
-and never follows a URL. The manifest checks; whoever sends resolves, in a worker
+reference and a hash, by which they know the row; the data exist only while it is
+sent. It never uploads: it says what is to be uploaded, and the session does. It
+never follows a URL. The manifest checks; whoever sends resolves, in a worker
 thread.
 """
 
@@ -21,7 +25,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
@@ -29,11 +33,15 @@ from falq.batch.problems import BadFieldError
 from falq.errors import ArgumentError
 from falq.media.encode import encode
 from falq.media.types import type_by_name
+from falq.media.upload_source import Upload
 from falq.text import printable
 
 FILE_MARK = "@"
 FILE_LIMIT_BYTES = 8 * 1024 * 1024
 """Largest file that is sent as a data URL, unless told otherwise."""
+
+UploadMode: TypeAlias = Literal["auto", "always", "never"]
+"""Which files are uploaded: those above the limit, all, or none."""
 
 _MOST_KNOWN = 10_000
 _CHUNK_BYTES = 1024 * 1024
@@ -49,6 +57,7 @@ class LocalFile:
         media_type: By the ending of its name.
         size_bytes: Its size when it was hashed.
         sha256: Hash of its bytes, in hex.
+        is_uploaded: Whether it is uploaded, and not sent inside the request.
     """
 
     argument: str
@@ -56,6 +65,7 @@ class LocalFile:
     media_type: str
     size_bytes: int
     sha256: str
+    is_uploaded: bool = False
 
 
 @frozen
@@ -69,13 +79,38 @@ class FileShelf:
 
     Args:
         folder: Where relative paths start.
-        limit_bytes: Largest file that may be sent.
+        limit_bytes: Largest file that is sent inside a request.
+        upload: Which files are uploaded.
+
+    Raises:
+        ArgumentError: There is no such `upload`.
     """
 
-    def __init__(self, folder: Path, *, limit_bytes: int = FILE_LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limit_bytes: int = FILE_LIMIT_BYTES,
+        upload: UploadMode = "auto",
+    ) -> None:
+        if upload not in get_args(UploadMode):
+            raise ArgumentError(
+                f"upload is of {', '.join(get_args(UploadMode))}; nothing was sent",
+                argument="upload",
+            )
         self._folder = folder
         self._limit_bytes = limit_bytes
+        self._upload = upload
+        self._without_uploads = ""
         self._known: dict[str, _Known] = {}
+
+    def refuse_uploads(self, gateway: str) -> None:
+        """Refuse from now on what would have to be uploaded.
+
+        Args:
+            gateway: Name of the gateway that has no uploads.
+        """
+        self._without_uploads = gateway
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Return if every file that is named is there, readable and small enough.
@@ -116,14 +151,33 @@ class FileShelf:
             raise BadFieldError(argument, f"names {shown}, which is no file")
         if facts.st_size == 0:
             raise BadFieldError(argument, f"names {shown}, which is empty")
-        if facts.st_size > self._limit_bytes:
+        refusal = self._refusal_of(facts.st_size)
+        if refusal:
             raise BadFieldError(
-                argument,
-                f"names {shown}, which has {facts.st_size} bytes; {self._limit_bytes} is the "
-                "most that is sent inside a request, so upload it first ('falq upload') and give "
-                "the URL",
+                argument, f"names {shown}, which has {facts.st_size} bytes; {refusal}"
             )
         return location, facts
+
+    def _is_uploaded(self, size_bytes: int) -> bool:
+        if self._upload == "auto":
+            return size_bytes > self._limit_bytes
+        return self._upload == "always"
+
+    def _refusal_of(self, size_bytes: int) -> str:
+        """Return why a file of a size cannot be sent; nothing if it can."""
+        most = f"{self._limit_bytes} is the most that is sent inside a request"
+        if self._is_uploaded(size_bytes):
+            if not self._without_uploads:
+                return ""
+            if self._upload == "always":
+                return f"the {self._without_uploads} gateway has no uploads"
+            return (
+                f"{most}, and the {self._without_uploads} gateway has no uploads, so give a URL "
+                "instead"
+            )
+        if size_bytes > self._limit_bytes:
+            return f"{most}, so let it be uploaded ('auto') or give a URL instead"
+        return ""
 
     def _hash(self, argument: str, name: str) -> LocalFile:
         location, facts = self._find(argument, name)
@@ -143,6 +197,7 @@ class FileShelf:
             media_type=type_by_name(location),
             size_bytes=facts.st_size,
             sha256=known.sha256,
+            is_uploaded=self._is_uploaded(facts.st_size),
         )
 
 
@@ -155,9 +210,11 @@ def _hash_file(location: Path) -> str:
 
 
 def resolve_files(arguments: Mapping[str, Any], files: Sequence[LocalFile]) -> dict[str, Any]:
-    """Return `arguments` as they are sent, every named file as a data URL.
+    """Return `arguments` as a session takes them: data URLs, and `Upload` for larger files.
 
-    It reads files: call it in a worker thread, when the row is about to be sent.
+    It reads files: call it in a worker thread, when the row is about to be sent. Of
+    those that are uploaded it reads nothing; the session does, and refuses one whose
+    content is not what was hashed.
 
     Args:
         arguments: As the row has them.
@@ -168,13 +225,31 @@ def resolve_files(arguments: Mapping[str, Any], files: Sequence[LocalFile]) -> d
     """
     by_argument = {file.argument: file for file in files}
 
-    def read(argument: str, name: str) -> str:
+    def read(argument: str, name: str) -> str | Upload:
         if argument not in by_argument:
             raise _refusal(argument, name, "is not among the files of the row")
-        return _data_url(by_argument[argument], name)
+        file = by_argument[argument]
+        return _as_upload(file, name) if file.is_uploaded else _data_url(file, name)
 
     resolved: dict[str, Any] = _swap(arguments, read)
     return resolved
+
+
+def as_sent(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `arguments` by the names that they are sent under, each file as its path."""
+    named: dict[str, Any] = _swap(arguments, lambda _, name: Path(name))
+    return named
+
+
+def _as_upload(file: LocalFile, name: str) -> Upload:
+    path = Path(file.location)
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise _refusal(file.argument, name, f"cannot be read: {error.strerror}") from None
+    if size_bytes != file.size_bytes:
+        raise _refusal(file.argument, name, "has changed since the batch was planned")
+    return Upload(path, file.media_type, sha256=file.sha256)
 
 
 def _data_url(file: LocalFile, name: str) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -30,7 +30,7 @@ from falq.batch.drafts import LONGEST_ROW_ID, Draft
 from falq.batch.entries import MOST_BAD_ROWS, ManifestReport, Row
 from falq.batch.grid import Grid
 from falq.batch.keys import KeyPath, parse_key, with_value, without
-from falq.batch.localfiles import FILE_LIMIT_BYTES, FileShelf, LocalFile
+from falq.batch.localfiles import FILE_LIMIT_BYTES, FileShelf, LocalFile, UploadMode, as_sent
 from falq.batch.options import submit_keywords
 from falq.batch.problems import BadFieldError, BadRow
 from falq.batch.rows import Format
@@ -41,6 +41,7 @@ from falq.errors import ArgumentError
 from falq.model import EndpointId
 
 OnBadRow: TypeAlias = Literal["stop", "skip"]
+Check: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 
 # In canonical JSON no text can hold these three bytes: its quotes are escaped.
 _FILE_KEY = b'@":'
@@ -61,11 +62,13 @@ class Manifest:
         dedupe: Whether equal rows run once.
         on_bad_row: `"stop"` refuses the manifest, `"skip"` runs the others.
         file_limit_bytes: Largest local file that is sent inside a request.
+        upload: Which local files are uploaded: `"auto"` those above that limit,
+            `"always"` all, `"never"` none, which refuses those above it.
         stdin: Stands for standard input.
 
     Raises:
-        ArgumentError: A setting, an axis or the format cannot be read, or one
-            argument is both set and swept.
+        ArgumentError: A setting, an axis or the format cannot be read, one
+            argument is both set and swept, or there is no such `upload`.
 
     Example:
         >>> rows = Manifest(["a cat", "a dog"], endpoint="fal-ai/flux", grid_words=["seed=1..2"])
@@ -86,6 +89,7 @@ class Manifest:
         dedupe: bool = False,
         on_bad_row: OnBadRow = "stop",
         file_limit_bytes: int = FILE_LIMIT_BYTES,
+        upload: UploadMode = "auto",
         stdin: BinaryIO | None = None,
     ) -> None:
         if endpoint is not None:
@@ -102,10 +106,29 @@ class Manifest:
             settings=tuple(settings),
             dropped=tuple(parse_key(name, what="drop") for name in drop),
             options=dict(options or {}),
-            shelf=FileShelf(self._source.folder, limit_bytes=file_limit_bytes),
+            shelf=FileShelf(self._source.folder, limit_bytes=file_limit_bytes, upload=upload),
+            checks=[],
         )
         self._dedupe = dedupe
         self._on_bad_row = on_bad_row
+
+    def refuse_uploads(self, gateway: str) -> None:
+        """Count rows as bad from now on whose files would have to be uploaded.
+
+        Args:
+            gateway: Name of the gateway that has no uploads.
+        """
+        self._maker.shelf.refuse_uploads(gateway)
+
+    def refuse_by(self, check: Check) -> None:
+        """Count rows as bad from now on whose arguments `check` does not let pass.
+
+        Args:
+            check: Called with the full endpoint id and the arguments as they will be
+                sent, each local file as its path, in whichever thread reads the
+                manifest. It raises an `ArgumentError` with the problems.
+        """
+        self._maker.checks.append(check)
 
     def check(self) -> ManifestReport:
         """Read the whole manifest and say what is in it; nothing is kept or sent.
@@ -200,6 +223,7 @@ class _RowMaker:
     dropped: tuple[KeyPath, ...]
     options: Mapping[str, Any]
     shelf: FileShelf
+    checks: list[Check]
 
     def make(
         self,
@@ -217,6 +241,8 @@ class _RowMaker:
             options = {**self.options, **options}
         submit_keywords(options)
         canonical = _canonical(arguments)
+        for check in self.checks:
+            _apply(check, endpoint, arguments)
         files: tuple[LocalFile, ...] = ()
         if _FILE_KEY in canonical:
             if with_hashes:
@@ -245,6 +271,17 @@ class _RowMaker:
         for path in self.dropped:
             arguments = without(arguments, path)
         return arguments
+
+
+def _apply(check: Check, endpoint: str, arguments: Mapping[str, Any]) -> None:
+    try:
+        check(endpoint, as_sent(arguments))
+    except ArgumentError as error:
+        if not error.problems:
+            raise BadFieldError("arguments", str(error)) from None
+        (path, text), *others = error.problems
+        more = "".join(f"; {path} {text}" for path, text in others)
+        raise BadFieldError(path, f"{text}{more}") from None
 
 
 def _full_endpoint(text: str | None) -> str:

@@ -190,7 +190,10 @@ function startTabs(tabs, onChoose) {
 }
 
 function startCommands() {
-  document.querySelectorAll(".next-steps code").forEach((code) => code.after(copyButton(code.textContent, "Copy the command")));
+  document.querySelectorAll(".next-steps code").forEach((code) => {
+    // With a gap to fill in, such as a key, it is no use as it stands.
+    if (!code.textContent.includes("…")) code.after(copyButton(code.textContent, "Copy the command"));
+  });
 }
 
 function start() {

@@ -24,8 +24,10 @@ function drawCharts(container, items) {
   const histograms = latencyCharts(items);
   container.replaceChildren();
   // All in the document first: an area chart is drawn for the width its card
-  // gets, and a card gets less when another comes beside it.
+  // gets, and a card gets less when another comes beside it. One alone keeps its row
+  // when the histograms come below.
   const cards = charts.map((chart) => chartCard(chart.heading, chart.note));
+  if (cards.length === 1) cards[0].classList.add("is-alone");
   container.append(...cards);
   cards.forEach((card, number) => card.append(...areaChart(charts[number], card.querySelector(".note").clientWidth)));
   if (histograms.length) {

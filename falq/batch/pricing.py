@@ -1,8 +1,8 @@
 """Find out what endpoints cost, and what a batch has spent before.
 
-Owns when the Platform API may be asked at all, the one connection that this
-takes, and what is known from the journal instead. It decides nothing about
-money: the budget does. The runner and `falq batch --dry-run` call it.
+Owns when the Platform API may be asked at all, and what is known from the journal
+instead. It decides nothing about money: the budget does. The runner and
+`falq batch --dry-run` call it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 
-from falq._core.messages import CallLimits, CallTimeouts
 from falq._journal.base import Journal
-from falq._transport.aio import AioTransport
+from falq.batch.asking import open_asking
 from falq.batch.budget import Budget
 from falq.batch.reading import load_limit_used, load_prices_used
 from falq.errors import FalqError
 from falq.gateways import PLATFORM, Gateway
 from falq.model import EndpointId
 from falq.platform import Price, load_prices
+from falq.proxies import Proxy
 
 
 def can_ask_prices(gateway: Gateway) -> bool:
@@ -27,7 +27,11 @@ def can_ask_prices(gateway: Gateway) -> bool:
 
 
 async def load_known_prices(
-    gateway: Gateway, endpoints: Iterable[str], *, ssl_context: ssl.SSLContext | None = None
+    gateway: Gateway,
+    endpoints: Iterable[str],
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: Proxy | str | None = None,
 ) -> dict[str, Price]:
     """Return the prices that are known, by full endpoint id; none if it may not be asked.
 
@@ -35,6 +39,7 @@ async def load_known_prices(
         gateway: With its key.
         endpoints: Full ids.
         ssl_context: Whom to trust.
+        proxy: Through whom to go, as for `Session`.
 
     Raises:
         ApiError: The API says no.
@@ -44,14 +49,8 @@ async def load_known_prices(
     wanted = [EndpointId.parse(endpoint) for endpoint in endpoints]
     if not wanted or not can_ask_prices(gateway):
         return {}
-    transport = AioTransport(
-        gateway, timeouts=CallTimeouts(), limits=CallLimits(), ssl_context=ssl_context
-    )
-    await transport.open()
-    try:
-        return await load_prices(transport.send, wanted)
-    finally:
-        await transport.aclose()
+    async with open_asking(gateway, ssl_context=ssl_context, proxy=proxy) as send:
+        return await load_prices(send, wanted)
 
 
 async def prepare_budget(
@@ -61,6 +60,7 @@ async def prepare_budget(
     *,
     journal: Journal | None,
     ssl_context: ssl.SSLContext | None = None,
+    proxy: Proxy | str | None = None,
 ) -> None:
     """Give a budget its prices, the limit of the runs before, and what they spent.
 
@@ -74,6 +74,7 @@ async def prepare_budget(
         endpoints: Full ids of those that will run.
         journal: The batch's, if it has one.
         ssl_context: Whom to trust.
+        proxy: Through whom to go, as for `Session`.
 
     Raises:
         ConfigError: There is a limit, and a price is unknown.
@@ -89,7 +90,9 @@ async def prepare_budget(
             wanted = await _endpoints_of(journal)
     try:
         lacking = wanted - budget.prices.keys()
-        budget.prices |= await load_known_prices(gateway, lacking, ssl_context=ssl_context)
+        budget.prices |= await load_known_prices(
+            gateway, lacking, ssl_context=ssl_context, proxy=proxy
+        )
     except FalqError:
         # Without a limit a price only decorates; with one it cannot be done without.
         if budget.limit_usd is not None:

@@ -22,6 +22,7 @@ from falq.batch.downloads import RowDownloads, trouble_with
 from falq.batch.folder import OutFolder
 from falq.batch.outcomes import SavedFile
 from falq.batch.reading import load_outcome, load_prices_used, load_template_used
+from falq.proxies import Proxy
 
 MOST_PROBLEMS = 100
 """Files that could not be fetched and are named."""
@@ -47,7 +48,11 @@ class Refetched:
 
 
 async def refetch_files(
-    journal: Journal, out: str | os.PathLike[str], *, allow_loopback: bool = False
+    journal: Journal,
+    out: str | os.PathLike[str],
+    *,
+    allow_loopback: bool = False,
+    proxy: Proxy | None = None,
 ) -> Refetched:
     """Fetch every media file of a batch that is not on disk as it was noted.
 
@@ -59,6 +64,7 @@ async def refetch_files(
         journal: Of the batch; open.
         out: Its output folder.
         allow_loopback: Whether media may lie on this machine, as an emulator's do.
+        proxy: Through whom to go; it must be filtering.
 
     Raises:
         JournalError: The journal cannot be read or written.
@@ -74,6 +80,7 @@ async def refetch_files(
         downloads = await folder.open_downloads(
             await load_template_used(journal),
             allow_loopback=allow_loopback,
+            proxy=proxy,
             journal=journal,
             with_hashes=True,
         )

@@ -11,6 +11,8 @@ rows that need a look come first then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import shlex
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
@@ -113,9 +115,18 @@ async def write_report(source: ReportSource, path: str | os.PathLike[str]) -> Pa
 
 def _write(page: Page, path: Path) -> Path:
     data = render_page(page).encode()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        # The hidden name is nothing that the reader gave.
+        error.filename, error.filename2 = str(path), None
+        raise
     return path
 
 
@@ -274,7 +285,8 @@ def _next_steps(
     steps: list[str] = []
     left = sum(count for state, count in counts.items() if state not in _STARTED)
     if left:
-        steps.append(f"Run the {left:,} rows that are left: `{_command('resume', path)}`")
+        rows = "row that is" if left == 1 else f"{left:,} rows that are"
+        steps.append(f"Run the {rows} left: `{_command('resume', path)}`")
     if counts.get(RecordState.UNKNOWN):
         steps.append(
             "Look again for the submits whose answer was lost: "

@@ -26,8 +26,8 @@ from falq.batch.outcomes import (
     DUPLICATE_KIND,
     RowOutcome,
     describe_error,
-    outcome_of_record,
     status_of_error,
+    timings_of_record,
 )
 from falq.batch.progress import ProgressCounter
 from falq.batch.reading import SETTLED, as_duplicate, load_outcome
@@ -117,8 +117,9 @@ class RowRunner:
         return self._in_flight
 
     def stop(self) -> None:
-        """Submit no more rows."""
+        """Submit no more rows, and take back those that could not be sent so far."""
         self.is_stopping = True
+        self._session.stop_submitting()
         self._money.set()
 
     def enter(self, work: Work) -> None:
@@ -180,6 +181,10 @@ class RowRunner:
                 return None, None
             try:
                 return await self._run_job(work, held)
+            except SessionClosedError as error:
+                if error.possibly_billed or not self.is_stopping:
+                    raise
+                return None, None
             finally:
                 self._money.set()
 
@@ -214,49 +219,47 @@ class RowRunner:
                 record = await self._journal.load_job(key=work.id)
             units = None if record is None else record.billable_units
             is_billed = error is None or error.possibly_billed
-            cost_usd = self._budget.settle(held, billable_units=units, is_billed=is_billed)
+            cost_usd = self._budget.settle(
+                held,
+                billable_units=units,
+                is_billed=is_billed,
+                is_sent_before=_is_sent_before(work, record),
+            )
             is_settled = True
         finally:
             if not is_settled:
                 self._budget.settle(held, billable_units=None, is_billed=False)
+        request_id = None if error is None else error.request_id
         outcome = RowOutcome(
             seq=work.seq,
             id=work.id,
             endpoint=work.endpoint,
             status="succeeded" if error is None else status_of_error(error),
-            request_id=None if error is None else error.request_id,
+            request_id=request_id if record is None else record.request_id,
             result=result,
             error=None if error is None else describe_error(error),
             cost_usd=cost_usd,
+            timings={} if record is None else timings_of_record(record),
         )
-        if record is None:
-            return outcome, None
-        told = outcome_of_record(record, body=None, files=(), cost_usd=cost_usd)
-        return evolve(outcome, request_id=told.request_id, timings=told.timings), record
-
-    def _is_resumable(self, work: Work) -> bool:
-        """Return whether the journal's record is all that the session needs.
-
-        It then spares a look-up by key. A record has neither time limits nor the
-        contents of files.
-        """
-        if not work.is_fresh:
-            return True
-        return not work.files and self._limits.of_fresh(work) is None
+        return outcome, record
 
     async def _submit(self, work: Work) -> tuple[Any, FalqError | None, JobRecord | None]:
         """Return result or error, and the journal's record if that need not be read."""
         try:
-            if work.record is not None and self._is_resumable(work):
-                limit_s = None if work.is_fresh else self._limits.of_resumed(work)
-                handle = self._session.resume(work.record, client_timeout=limit_s)
+            if work.record is not None:
+                limit_of = self._limits.of_fresh if work.is_fresh else self._limits.of_resumed
+                handle = self._session.resume(
+                    work.record,
+                    client_timeout=limit_of(work),
+                    # Files are read and uploaded once it is sure that the row is sent.
+                    arguments=work.load_arguments if work.files else None,
+                )
                 return await handle.result(), None, handle.journal_record
-            arguments = await work.load_arguments()
-            keywords = work.submit_keywords()
-            if self._journal is not None:
-                keywords["key"] = work.id
             handle = await self._session.submit(
-                work.endpoint, arguments, on_cancel="detach", **keywords
+                work.endpoint,
+                await work.load_arguments(),
+                on_cancel="detach",
+                **work.submit_keywords(),
             )
             return await handle.result(), None, handle.journal_record
         except (JournalError, SessionClosedError):
@@ -312,3 +315,11 @@ class RowRunner:
         if self._journal is None:
             raise JournalError("the batch has no journal")
         return self._journal
+
+
+def _is_sent_before(work: Work, record: JobRecord | None) -> bool:
+    """Return whether the job is one that an earlier run sent."""
+    if work.is_fresh or work.record is None or record is None:
+        return False
+    # A lost submit may have been made anew meanwhile.
+    return record.attempts == work.record.attempts

@@ -36,10 +36,11 @@ from falq.batch.reading import SETTLED, has_run, load_template_used
 from falq.batch.row import RowRunner, TimeLimits
 from falq.batch.summary import BatchSummary, RunFigures
 from falq.batch.tally import RowTally, count_failed, count_rows
+from falq.batch.validation import check_arguments
 from falq.batch.work import Work, work_of_journal, work_of_manifest
 from falq.config import DEFAULT_SETTLE_S, build_config
 from falq.errors import ArgumentError, AuthenticationError, ConfigError, FalqError, JournalError
-from falq.gateways import Gateway
+from falq.gateways import UPLOAD, Gateway
 from falq.media import NameTemplate
 from falq.model import EndpointId
 from falq.platform import Price
@@ -82,6 +83,8 @@ class Batch:
         prices: Prices of endpoints, instead of what the Platform API tells.
         on_bad_row: `"stop"` refuses a manifest with bad rows, `"skip"` runs the
             others and lists these in `OUT/bad-rows.jsonl`.
+        validate: Whether rows are bad whose arguments do not fit the schema of their
+            endpoint. Each schema is asked for once; it needs the extra `schema`.
         on_unknown: What to do with a submit whose answer stays lost: keep the
             row back, or send it again.
         settle_s: Seconds until a submit whose answer was lost counts as lost
@@ -122,6 +125,7 @@ class Batch:
         budget_usd: float | None = None,
         prices: Mapping[str, Price] | None = None,
         on_bad_row: OnBadRow = "stop",
+        validate: bool = False,
         on_unknown: OnUnknown = "hold",
         settle_s: float | None = None,
         download: bool = True,
@@ -132,6 +136,7 @@ class Batch:
     ) -> None:
         self._manifest = _as_manifest(rows, endpoint, on_bad_row)
         self._on_bad_row = on_bad_row
+        self._validate = validate
         self._folder = None if out is None else OutFolder(out)
         self._journal, self._owns_journal = _as_journal(journal, self.out)
         if self._manifest is None and self._journal is None:
@@ -362,13 +367,24 @@ class Batch:
             () if self._report is None else self._report.endpoints,
             journal=self._journal,
             ssl_context=self._session_settings.get("ssl_context"),
+            proxy=session.proxy,
         )
         if self._journal is not None:
             await self._plan(self._journal)
         self._row = await self._open_row(session)
 
     async def _check(self, manifest: Manifest) -> ManifestReport:
+        if UPLOAD not in self._gateway.abilities:
+            manifest.refuse_uploads(self._gateway.name)
         report = await asyncio.to_thread(manifest.check)
+        if self._validate and not (report.bad_count and self._on_bad_row == "stop"):
+            report = await check_arguments(
+                manifest,
+                report,
+                self._gateway,
+                ssl_context=self._session_settings.get("ssl_context"),
+                proxy=self._session_settings.get("proxy"),
+            )
         if self._on_bad_row == "stop":
             report.raise_for_bad_rows()
         if self._journal is None and report.duplicates:
@@ -400,6 +416,7 @@ class Batch:
             downloads = await self._folder.open_downloads(
                 self._template,
                 allow_loopback=is_on_loopback(self._gateway),
+                proxy=session.proxy,
                 journal=self._journal,
             )
         return RowRunner(

@@ -175,6 +175,11 @@ def open_source(
 
 
 def _format_of(path: Path) -> Format:
+    if path.is_dir():
+        raise ArgumentError(
+            f"{printable(str(path), limit=200)} is a folder; name a file of rows in it",
+            argument="manifest",
+        )
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:

@@ -21,8 +21,8 @@ class RunFigures:
         files: Media files fetched.
         file_bytes: Their size.
         failed_files: Media files that could not be fetched.
-        spent_usd: What it spent where prices are known, in US dollars; None if
-            none is.
+        spent_usd: What the jobs cost that it sent, where prices are known, in US
+            dollars; None if none is. Jobs that an earlier run sent are paid by that one.
         elapsed_s: How long it took, in seconds.
     """
 

@@ -78,7 +78,7 @@ class Work:
         return submit_keywords(self.options)
 
     async def load_arguments(self) -> Mapping[str, Any]:
-        """Return its arguments as they are sent, local files as data URLs.
+        """Return its arguments as the session takes them; see `localfiles.resolve_files`.
 
         Raises:
             ArgumentError: A file is gone, or no longer what was planned.

@@ -11,26 +11,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from falq._version import __version__
-from falq.cli import batch_commands
-from falq.cli.arguments import STDIN_WORD, read_arguments
-from falq.cli.failures import INTERRUPTED, USAGE
-from falq.cli.flags import (
-    PLAIN_OUTPUT,
-    PLAIN_QUEUE,
-    Flag,
-    OutputFlags,
-    QueueFlags,
-    Seconds,
-    Words,
-)
+from falq.cli import batch_commands, job_commands
+from falq.cli.arguments import STDIN_WORD
+from falq.cli.failures import INTERRUPTED
+from falq.cli.flags import PLAIN_OUTPUT, Flag, OutputFlags
 from falq.cli.output import Output
+from falq.cli.own_flags import PLAIN_EMULATOR, PLAIN_MCP, EmulatorFlags, McpFlags
 from falq.cli.running import run_command, tell_failure
-from falq.errors import FalqError
+from falq.errors import ArgumentError, FalqError
 
 app = App(
     name="falq",
@@ -50,14 +43,16 @@ def run_app(tokens: Sequence[str]) -> int:
     """Run the command that `tokens` name and return its exit code."""
     # The parser takes a bare dash for an option.
     words = [STDIN_WORD if word == "-" else word for word in tokens]
+    # What fails before a command has its streams is told as the command would.
+    output = Output(is_json="--json" in words)
     try:
         code = app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        Output().error(" ".join(str(error).split()))
-        Output().note("'falq --help' and 'falq COMMAND --help' tell more")
-        return USAGE
+        code = tell_failure(ArgumentError(" ".join(str(error).split())), output)
+        output.note("'falq --help' and 'falq COMMAND --help' tell more")
+        return code
     except FalqError as error:
-        return tell_failure(error, Output())
+        return tell_failure(error, output)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -71,162 +66,15 @@ def run_app(tokens: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _request(endpoint: str, words: tuple[str, ...], queue: QueueFlags) -> Any:
-    from falq.cli.jobs import JobRequest
-
-    arguments = read_arguments(words, read_stdin=sys.stdin.read)
-    options: Any = queue.keywords()
-    return JobRequest(endpoint=endpoint, arguments=arguments, options=options)
-
-
-@app.command
-def submit(
-    endpoint: str,
-    /,
-    *arguments: str,
-    queue: QueueFlags = PLAIN_QUEUE,
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
-    """Submit a job and print its request id.
-
-    Args:
-        endpoint: Such as fal-ai/flux/schnell.
-        arguments: key=text, key:=json, key=@file, a.b=text; - reads a JSON object from stdin.
-        queue: What is asked of the queue.
-        output: How it speaks.
-    """
-    from falq.cli import jobs
-
-    request, streams = _request(endpoint, arguments, queue), output.open()
-    return run_command(lambda: jobs.submit(request, streams), streams)
-
-
-@app.command
-def subscribe(
-    endpoint: str,
-    /,
-    *arguments: str,
-    download: Path | None = None,
-    logs: bool = True,
-    on_cancel: Literal["cancel", "detach"] = "cancel",
-    queue: QueueFlags = PLAIN_QUEUE,
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
-    """Run a job: submit it, watch it, print its result.
-
-    Args:
-        endpoint: Such as fal-ai/flux/schnell.
-        arguments: key=text, key:=json, key=@file, a.b=text; - reads a JSON object from stdin.
-        download: Folder that the result's media are saved to.
-        logs: Show the lines that the job prints.
-        on_cancel: What Ctrl-C does to the job at the server: cancel it, or leave it.
-        queue: What is asked of the queue.
-        output: How it speaks.
-    """
-    from falq.cli import jobs
-
-    request, streams = _request(endpoint, arguments, queue), output.open()
-    return run_command(
-        lambda: jobs.subscribe(
-            request, streams, with_logs=logs, download=download, on_cancel=on_cancel
-        ),
-        streams,
-    )
-
-
-@app.command
-def status(
-    endpoint: str,
-    request_id: str,
-    /,
-    *,
-    logs: Annotated[bool, Flag] = False,
-    watch: Annotated[bool, Flag] = False,
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
-    """Print the status of a request.
-
-    Args:
-        endpoint: Where it was submitted.
-        request_id: What the submit returned.
-        logs: Bring the lines that the job printed.
-        watch: Go on until it ends, a line of JSON for each news.
-        output: How it speaks.
-    """
-    from falq.cli import jobs
-
-    streams = output.open()
-    return run_command(
-        lambda: jobs.status(endpoint, request_id, streams, with_logs=logs, watch=watch), streams
-    )
-
-
-@app.command
-def logs(
-    endpoint: str,
-    request_id: str,
-    /,
-    *,
-    follow: Annotated[bool, Parameter(alias="-f", negative=(), show_default=False)] = False,
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
-    """Print the lines that a job printed.
-
-    Args:
-        endpoint: Where it was submitted.
-        request_id: What the submit returned.
-        follow: Go on until the job ends.
-        output: How it speaks.
-    """
-    from falq.cli import jobs
-
-    streams = output.open()
-    return run_command(lambda: jobs.logs(endpoint, request_id, streams, follow=follow), streams)
-
-
-@app.command
-def result(
-    endpoint: str,
-    request_id: str,
-    /,
-    *,
-    wait: bool = True,
-    download: Path | None = None,
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
-    """Print the result of a request.
-
-    Args:
-        endpoint: Where it was submitted.
-        request_id: What the submit returned.
-        wait: Wait for the end; with --no-wait an unfinished job is exit code 1.
-        download: Folder that the result's media are saved to.
-        output: How it speaks.
-    """
-    from falq.cli import jobs
-
-    streams = output.open()
-    return run_command(
-        lambda: jobs.result(endpoint, request_id, streams, wait=wait, download=download), streams
-    )
-
-
-@app.command
-def cancel(endpoint: str, request_id: str, /, *, output: OutputFlags = PLAIN_OUTPUT) -> int:
-    """Ask the server to cancel a request.
-
-    Args:
-        endpoint: Where it was submitted.
-        request_id: What the submit returned.
-        output: How it speaks.
-    """
-    from falq.cli import jobs
-
-    streams = output.open()
-    return run_command(lambda: jobs.cancel(endpoint, request_id, streams), streams)
-
-
 for _command in (
+    job_commands.submit,
+    job_commands.subscribe,
+    job_commands.run,
+    job_commands.stream,
+    job_commands.status,
+    job_commands.logs,
+    job_commands.result,
+    job_commands.cancel,
     batch_commands.batch,
     batch_commands.resume,
     batch_commands.retry,
@@ -237,45 +85,17 @@ for _command in (
 
 
 @app.command
-def emulator(
-    *,
-    host: str = "127.0.0.1",
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
-    runners: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
-    speed: Seconds = None,
-    seed: int | None = None,
-    tls: Annotated[bool, Flag] = False,
-    ca_file: Path | None = None,
-    scenario: Path | None = None,
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
+def emulator(*, flags: EmulatorFlags = PLAIN_EMULATOR, output: OutputFlags = PLAIN_OUTPUT) -> int:
     """Run a fal queue on this machine until Ctrl-C.
 
     Args:
-        host: Address to listen on.
-        port: Port to listen on; 0 takes a free one.
-        runners: Jobs in progress at once.
-        speed: Divides every run time; inf ends jobs as soon as they start.
-        seed: Start of every random draw.
-        tls: Speak https, with a certificate authority of its own.
-        ca_file: Where the authority's certificate is written; falq-emulator-ca.pem by default.
-        scenario: TOML or JSON file that describes its behavior and faults.
+        flags: What is asked of it.
         output: How it speaks.
     """
-    from falq.cli.emulate import EmulatorSettings, emulate
+    from falq.cli.emulate import emulate
 
-    settings = EmulatorSettings(
-        host=host,
-        port=port,
-        runners=runners,
-        speed=speed,
-        seed=seed,
-        tls=tls,
-        ca_file=ca_file,
-        scenario=scenario,
-    )
     streams = output.open()
-    return run_command(lambda: emulate(settings, streams), streams)
+    return run_command(lambda: emulate(flags, streams), streams)
 
 
 @app.command
@@ -317,45 +137,17 @@ def connections(
 
 
 @app.command
-def mcp(
-    *,
-    allow: Words = (),
-    max_jobs: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
-    budget_usd: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
-    price: Words = (),
-    timeout: Seconds = None,
-    journal: Path | None = None,
-    upload_from: Path | None = None,
-    app_ids: Literal["full", "relative"] = "full",
-    output: OutputFlags = PLAIN_OUTPUT,
-) -> int:
+def mcp(*, flags: McpFlags = PLAIN_MCP, output: OutputFlags = PLAIN_OUTPUT) -> int:
     """Serve the queue to an agent as tools, by the Model Context Protocol on stdin and stdout.
 
     Args:
-        allow: An endpoint that the agent may use, or ENDPOINT/* for all below it; may be repeated.
-        max_jobs: Jobs on the way at once; more are refused.
-        budget_usd: Most that is spent, in US dollars; with a journal, by all of its servers.
-        price: ENDPOINT=USD, the price of one job; may be repeated.
-        timeout: Seconds after which a job is given up and cancelled.
-        journal: File that jobs are written down in, to go on after a restart.
-        upload_from: Folder that the agent may upload files from.
-        app_ids: Whether an id with a slash names its owner, or is relative to fal-ai.
+        flags: What it may do.
         output: How it speaks.
     """
-    from falq.cli.mcp import McpWords, serve_agents
+    from falq.cli.mcp import serve_agents
 
-    words = McpWords(
-        allow=allow,
-        max_jobs=max_jobs,
-        budget_usd=budget_usd,
-        price=price,
-        timeout=timeout,
-        journal=journal,
-        upload_from=upload_from,
-        app_ids=app_ids,
-    )
     streams = output.open()
-    return run_command(lambda: serve_agents(words, streams), streams)
+    return run_command(lambda: serve_agents(flags, streams), streams)
 
 
 @app.command

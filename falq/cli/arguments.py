@@ -71,6 +71,7 @@ def _read_word(word: str) -> tuple[list[str], Any]:
     value = match["value"]
     if value.startswith("@"):
         value = _read_file(value[1:])
+    _refuse_strange_bytes(match["key"] + value, shown)
     return path, _read_json(value, match["key"]) if match["mark"] == ":=" else value
 
 
@@ -89,7 +90,8 @@ def _read_file(name: str) -> str:
     try:
         if path.stat().st_size > _LARGEST_FILE_BYTES:
             raise _refusal(f"{printable(name, limit=120)} is above 32 MiB; give a URL instead")
-        return path.read_text(encoding="utf-8")
+        # A byte-order mark is how some editors begin a file; it is no part of its text.
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise _refusal(
             f"{printable(name, limit=120)} is no text in UTF-8; media go in as a URL"
@@ -110,13 +112,21 @@ def _read_json(text: str, key: str) -> Any:
 
 def _read_object(read: Callable[[], str]) -> dict[str, Any]:
     try:
-        # Bytes that are no text fail while they are read.
-        value = json.loads(read())
+        # Bytes that are no text fail while they are read, or below if the locale lets them by.
+        text = read().removeprefix("\ufeff")
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _refusal(f"standard input is no JSON ({error})") from None
+    _refuse_strange_bytes(text, "standard input")
     if not isinstance(value, dict):
         raise _refusal("standard input holds no JSON object")
     return value
+
+
+def _refuse_strange_bytes(text: str, shown: str) -> None:
+    # What Python could not decode comes as lone surrogates, which no server takes for text.
+    if any("\udc80" <= char <= "\udcff" for char in text):
+        raise _refusal(f"{shown} holds bytes that are no UTF-8; write it in UTF-8")
 
 
 def read_tags(words: Sequence[str]) -> dict[str, str]:

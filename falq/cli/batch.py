@@ -29,13 +29,16 @@ from falq.batch.report import REPORT_NAME, ReportSource, write_report
 from falq.cli.batch_display import BatchDisplay
 from falq.cli.batch_reasons import Reasons
 from falq.cli.batch_words import ManifestWords, RunWords
-from falq.cli.failures import FAILED, OK, describe_failure, exit_code_of
-from falq.cli.output import Output, dump_json
+from falq.cli.failures import FAILED, OK, describe_failure, exit_code_of, failure_as_data
+from falq.cli.output import Output, describe_count, dump_json
 from falq.cli.running import Interrupted
 from falq.errors import ArgumentError, ConfigError, FalqError
 
 OVER_BUDGET = 4
 WORK_LEFT = 5
+
+_SQLITE_START = b"SQLite format 3\0"
+"""What every SQLite file begins with (sqlite.org/fileformat2.html)."""
 
 _ENDS_WITHOUT_RESULT = frozenset(
     {RecordState.FAILED, RecordState.REFUSED, RecordState.GONE, RecordState.CANCELLED}
@@ -44,8 +47,20 @@ _ENDS_WITHOUT_RESULT = frozenset(
 
 async def run_manifest(rows: ManifestWords, how: RunWords, out: Path, output: Output) -> int:
     """Run a manifest, or go on with it."""
-    batch = Batch(rows.open(), out=out, on_bad_row=rows.on_bad_row, **how.settings())
+    _refuse_file(out)
+    batch = Batch(
+        rows.open(),
+        out=out,
+        on_bad_row=rows.on_bad_row,
+        validate=rows.validate,
+        **how.settings(),
+    )
     return await _run(batch, how, out / JOURNAL_NAME, output)
+
+
+def _refuse_file(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ArgumentError(f"--out {out} is a file; name a folder", argument="out")
 
 
 async def resume(journal: Path, how: RunWords, output: Output) -> int:
@@ -64,7 +79,7 @@ async def retry(journal: Path, how: RunWords, error_types: Sequence[str], output
             return OK
         for first in range(0, len(numbers), 1000):
             await opened.record_retry(numbers[first : first + 1000])
-    output.note(f"{len(numbers):,} rows are run again")
+    output.note(f"to be run again: {describe_count(len(numbers), 'row')}")
     return await resume(journal, how, output)
 
 
@@ -100,11 +115,21 @@ def folder_of(journal: Path) -> Path:
     """Return the folder that a journal is in.
 
     Raises:
-        ArgumentError: There is no such journal.
+        ArgumentError: There is no such journal, or what is there is none.
+        OSError: It cannot be read.
     """
     if not journal.is_file():
         raise ArgumentError(
             f"there is no journal at {journal}; it is named {JOURNAL_NAME} in the output folder",
+            argument="journal",
+        )
+    with journal.open("rb") as stream:
+        start = stream.read(len(_SQLITE_START))
+    # An empty one is what a crash leaves that came before its first page.
+    if start and start != _SQLITE_START:
+        raise ArgumentError(
+            f"{journal} is no journal but another file; a journal is named {JOURNAL_NAME}, in the "
+            "output folder",
             argument="journal",
         )
     return journal.absolute().parent
@@ -125,25 +150,40 @@ async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> in
                 with BatchDisplay(batch, output) as display, _two_interrupts(batch, output, go_on):
                     try:
                         await _show(batch, display, reasons, output)
+                    except BrokenPipeError:
+                        raise
                     except (FalqError, OSError) as error:
                         failure = error
                 summary = await batch.summary()
             page = await _write_page(batch, how, journal, output)
     except asyncio.CancelledError:
-        output.error(f"left at once; the journal has every job. Go on with: {go_on}")
+        began = f"left at once; the journal has every job. Go on with: {go_on}"
+        output.error(
+            began if is_open else "interrupted before the batch began; run the same command again"
+        )
         raise Interrupted from None
+    except BrokenPipeError:
+        # Whoever read the rows has gone, as `head` does; the command ends as any other.
+        output.note(f"nobody reads the rows any more. Go on with: {go_on}")
+        raise
     except (FalqError, OSError) as error:
         if not is_open:
             raise
         # What stopped the batch says more than what its closing met after it.
         failure = failure or error
     _tell_reasons(reasons, output)
-    if summary is not None:
-        _tell_summary(summary, page, output)
+    _tell_summary(summary, page, output)
+    code = _exit_code(summary, failure)
     if failure is not None:
-        output.error(describe_failure(failure)[0])
+        _tell_failure(failure, code, output)
     _tell_next(summary, journal, output)
-    return _exit_code(summary, failure)
+    return code
+
+
+def _tell_failure(failure: FalqError | OSError, code: int, output: Output) -> None:
+    output.error(describe_failure(failure)[0])
+    if output.is_json:
+        output.data(failure_as_data(failure, exit_code=code))
 
 
 def _tell_next(summary: BatchSummary | None, journal: Path, output: Output) -> None:
@@ -156,8 +196,8 @@ def _tell_next(summary: BatchSummary | None, journal: Path, output: Output) -> N
         output.note(f"fetch the missing files alone with: falq journal fetch {name}")
     if summary is not None and summary.unknown:
         output.note(
-            f"{summary.unknown} rows may have been paid for and were not sent again; "
-            f"look for them once more with: falq resume {name}"
+            f"{describe_count(summary.unknown, 'row')} may have been paid for, so nothing was sent "
+            f"again; look once more with: falq resume {name}"
         )
     if summary is not None and (summary.failed or summary.timed_out or summary.cancelled):
         output.note(f"run failed rows again with: falq retry {name}")
@@ -179,9 +219,13 @@ async def _show(batch: Batch, display: BatchDisplay, reasons: Reasons, output: O
 
 def tell_bad_rows(found: ManifestReport | None, output: Output) -> None:
     """Name the first bad rows of a manifest, and count the others."""
-    if found is None or not found.bad_count:
+    if found is None:
         return
-    output.note(f"{found.bad_count:,} bad rows cannot be run:", style="yellow")
+    for endpoint in found.unchecked:
+        output.note(f"{endpoint} has no schema; its arguments are not checked", style="yellow")
+    if not found.bad_count:
+        return
+    output.note(f"{describe_count(found.bad_count, 'bad row')} cannot be run:", style="yellow")
     for bad in found.bad_rows:
         output.note(f"  {bad}")
     more = found.bad_count - len(found.bad_rows)
@@ -194,8 +238,8 @@ def _tell_reasons(reasons: Reasons, output: Output) -> None:
         output.note(line, style="red")
 
 
-def _tell_summary(summary: BatchSummary, page: Path | None, output: Output) -> None:
-    if not output.is_json:
+def _tell_summary(summary: BatchSummary | None, page: Path | None, output: Output) -> None:
+    if summary is not None and not output.is_json:
         output.line(str(summary))
     if page is not None:
         output.note(f"the page: {page.absolute().as_uri()}")

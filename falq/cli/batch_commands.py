@@ -45,10 +45,13 @@ def batch(
     """
     from falq.cli import batch as room
     from falq.cli.batch_check import dry_run as check
-    from falq.cli.batch_words import ManifestWords
+    from falq.cli.batch_words import ManifestWords, read_typed_rows
 
+    how, streams = run.words(), output.open()
+    is_stdin = manifest == STDIN_WORD
     words = ManifestWords(
-        manifest="-" if manifest == STDIN_WORD else manifest,
+        manifest="-" if is_stdin else manifest,
+        stdin=read_typed_rows(streams) if is_stdin else None,
         endpoint=rows.endpoint,
         format=rows.format,
         set=rows.set,
@@ -56,8 +59,9 @@ def batch(
         drop=rows.drop,
         dedupe=rows.dedupe,
         on_bad_row=rows.on_bad_row,
+        validate=rows.validate,
+        upload=rows.upload,
     )
-    how, streams = run.words(), output.open()
     if dry_run:
         return run_command(lambda: check(words, how, streams), streams)
     return run_command(lambda: room.run_manifest(words, how, out, streams), streams)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from falq.batch import Batch, BatchProgress
 from falq.cli.failures import describe_failure
-from falq.cli.output import Output, describe_size, describe_time
+from falq.cli.output import Output, describe_count, describe_size, describe_time
 from falq.cli.picture import Picture
 from falq.text import printable
 
@@ -89,7 +89,7 @@ class BatchDisplay(Picture):
 def describe_start(now: BatchProgress) -> str:
     """Return where a batch begins, as one line."""
     to_run = now.total - now.before
-    words = f"{to_run:,} {'row' if to_run == 1 else 'rows'} to run"
+    words = f"{describe_count(to_run, 'row')} to run"
     return f"{words}, {now.before:,} of {now.total:,} done before" if now.before else words
 
 
@@ -99,7 +99,7 @@ def describe_progress(now: BatchProgress) -> str:
     if now.done > now.before and now.left_s is not None and now.done < now.total:
         parts.append(f"{_describe_left(now.left_s)} left")
     if now.files:
-        parts.append(f"{now.files:,} files ({describe_size(now.file_bytes)})")
+        parts.append(f"{describe_count(now.files, 'file')} ({describe_size(now.file_bytes)})")
     if now.limit_usd is not None or now.spent_usd:
         parts.append(_describe_money(now))
     return ", ".join(parts)

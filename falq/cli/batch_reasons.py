@@ -11,12 +11,14 @@ import re
 from attrs import define
 
 from falq.batch import RowOutcome
+from falq.cli.output import describe_count
 from falq.text import printable
 
 MOST_REASONS = 20
 """Reasons that are told apart; what comes after them is counted as others."""
 
 _MESSAGE_LIMIT = 300
+_REPEAT_LIMIT = 80
 
 # Ids, addresses and numbers tell rows apart, and not reasons.
 _DETAILS = re.compile(r"'[^']*'|[0-9a-f]{8}[0-9a-f-]*|\d+", re.IGNORECASE)
@@ -24,7 +26,8 @@ _DETAILS = re.compile(r"'[^']*'|[0-9a-f]{8}[0-9a-f-]*|\d+", re.IGNORECASE)
 
 @define
 class _Reason:
-    words: str
+    status: str
+    message: str
     first_id: str
     count: int = 0
 
@@ -60,19 +63,22 @@ class Reasons:
             return None
         is_new = reason is None
         if reason is None:
-            words = f"{status}: {printable(message, limit=_MESSAGE_LIMIT)}"
-            reason = self._reasons[key] = _Reason(words, printable(row_id, limit=100))
+            text = printable(message, limit=_MESSAGE_LIMIT)
+            reason = self._reasons[key] = _Reason(status, text, printable(row_id, limit=100))
         reason.count += 1
-        return f"{reason.first_id} {reason.words}" if is_new else None
+        return f"{reason.first_id} {status}: {reason.message}" if is_new else None
 
     def counted(self) -> list[str]:
         """Return a line for each reason that came up more than once, the most frequent first."""
         frequent = sorted(self._reasons.values(), key=lambda reason: -reason.count)
         lines = [
-            f"{reason.count:,} rows {reason.words} (the first: {reason.first_id})"
+            # In full it stands in the line of the row that came with it.
+            f"{reason.count:,} rows {reason.status}, first told of {reason.first_id}: "
+            f"{printable(reason.message, limit=_REPEAT_LIMIT)}"
             for reason in frequent
             if reason.count > 1
         ]
         if self._others:
-            lines.append(f"{self._others:,} rows ended for other reasons; results.jsonl has them")
+            others = describe_count(self._others, "row")
+            lines.append(f"{others} ended for other reasons; results.jsonl has them")
         return lines

@@ -6,15 +6,19 @@ Owns the words about the rows and about the running, and how they become a
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from falq.batch import Manifest
 from falq.batch.budget import read_price_words
+from falq.batch.localfiles import UploadMode
 from falq.batch.manifest import OnBadRow
 from falq.batch.rows import Format
+from falq.cli.output import Output
 from falq.errors import ArgumentError
 
 
@@ -31,6 +35,9 @@ class ManifestWords:
         drop: Names that are not sent.
         dedupe: Whether equal rows run once.
         on_bad_row: Whether bad rows are skipped.
+        validate: Whether arguments are checked against schemas.
+        upload: Which local files are uploaded.
+        stdin: What stands for standard input; None is that itself.
     """
 
     manifest: str
@@ -41,6 +48,9 @@ class ManifestWords:
     drop: tuple[str, ...] = ()
     dedupe: bool = False
     on_bad_row: OnBadRow = "stop"
+    validate: bool = False
+    upload: UploadMode = "auto"
+    stdin: BinaryIO | None = field(default=None, repr=False)
 
     def open(self) -> Manifest:
         """Return the rows."""
@@ -53,7 +63,30 @@ class ManifestWords:
             drop=self.drop,
             dedupe=self.dedupe,
             on_bad_row=self.on_bad_row,
+            upload=self.upload,
+            stdin=self.stdin,
         )
+
+
+def read_typed_rows(output: Output) -> BinaryIO | None:
+    """Return what is typed on a terminal, up to its end; None if there is no terminal.
+
+    Call it before there is an event loop: a loop would read in a thread, and end
+    no sooner than that, whatever Ctrl-C says.
+
+    Raises:
+        ArgumentError: There is no standard input.
+    """
+    if sys.stdin is None:
+        raise ArgumentError("there is no standard input; give a file", argument="manifest")
+    if not sys.stdin.isatty():
+        return None
+    output.note("rows are read from this terminal, one a line; Ctrl-D ends them")
+    try:
+        return io.BytesIO(sys.stdin.buffer.read())
+    except KeyboardInterrupt:
+        output.error("interrupted before the batch began; nothing was sent")
+        raise
 
 
 @frozen(kw_only=True)

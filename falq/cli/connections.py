@@ -18,7 +18,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from falq.cli.failures import FAILED, OK
-from falq.cli.output import Output
+from falq.cli.output import Output, describe_count
 from falq.cli.running import Interrupted
 from falq.config import build_config
 from falq.connections import (
@@ -104,7 +104,7 @@ async def _list(gateway: Maton, words: ConnectionWords, output: Output) -> int:
     for connection in found:
         _print(connection, words, output)
     active = sum(connection.is_active for connection in found)
-    output.note(f"{len(found)} connections, {active} ACTIVE")
+    output.note(f"{describe_count(len(found), 'connection')}, {active} ACTIVE")
     if not found:
         output.note("make one with: falq connections create")
     return OK

@@ -7,6 +7,7 @@ a key, and never spends anything.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import importlib.util
 import os
@@ -25,8 +26,9 @@ from falq._core.protocol import build_status, make_ticket
 from falq._transport.aio import AioTransport
 from falq._version import __version__
 from falq.cli.failures import OK, SETUP
+from falq.cli.loops import describe_loop
 from falq.cli.output import Output
-from falq.config import build_config
+from falq.config import build_config, resolve_proxy
 from falq.connections import list_connections
 from falq.errors import AuthenticationError, ConfigError, FalqError
 from falq.gateways import Gateway, Maton
@@ -53,6 +55,8 @@ _EXTRAS: Mapping[str, tuple[str, ...]] = {
     "realtime": ("msgpack",),
     "mcp": ("mcp",),
     "otel": ("opentelemetry",),
+    # There is no uvloop for Windows, and nothing to advise.
+    **({} if os.name == "nt" else {"speed": ("uvloop",)}),
 }
 
 
@@ -111,6 +115,7 @@ def check_versions() -> list[Finding]:
             "ok", "versions", f"falq {__version__}, Python {platform.python_version()}, {versions}"
         ),
         Finding("ok", "extras", text),
+        Finding("ok", "loop", describe_loop(asyncio.get_running_loop())),
     ]
 
 
@@ -152,7 +157,9 @@ def check_gateway(environ: Mapping[str, str]) -> tuple[Gateway | None, list[Find
 async def check_queue(gateway: Gateway) -> list[Finding]:
     """Ask the queue for a request that does not exist; return what its answer shows."""
     ticket = make_ticket(EndpointId.parse(_PROBED_ENDPOINT), str(uuid.uuid4()))
-    transport = AioTransport(gateway, timeouts=_TIMEOUTS, limits=CallLimits())
+    transport = AioTransport(
+        gateway, timeouts=_TIMEOUTS, limits=CallLimits(), proxy=resolve_proxy(None)
+    )
     await transport.open()
     before = time.time()
     try:

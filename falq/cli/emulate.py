@@ -10,51 +10,38 @@ import asyncio
 import shlex
 from pathlib import Path
 
-from attrs import asdict, frozen
+from attrs import asdict
 
-from falq.cli.output import Output
+from falq.cli.output import Output, describe_count
+from falq.cli.own_flags import EmulatorFlags
 from falq.cli.running import Interrupted
 from falq.emulator import Emulator, Scenario
 from falq.errors import ConfigError
 from falq.gateways import is_loopback
 
 
-@frozen(kw_only=True)
-class EmulatorSettings:
-    """What the command line says of an emulator; None leaves the scenario's value."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    runners: int | None = None
-    speed: float | None = None
-    seed: int | None = None
-    tls: bool = False
-    ca_file: Path | None = None
-    scenario: Path | None = None
-
-
-async def emulate(settings: EmulatorSettings, output: Output) -> int:
+async def emulate(flags: EmulatorFlags, output: Output) -> int:
     """Run an emulator until it is interrupted."""
-    scenario = None if settings.scenario is None else Scenario.load(settings.scenario)
+    scenario = None if flags.scenario is None else Scenario.load(flags.scenario)
     emulator = Emulator(
         scenario,
-        host=settings.host,
-        port=settings.port,
-        tls=settings.tls,
-        runners=settings.runners,
-        speed=settings.speed,
-        seed=settings.seed,
+        host=flags.host,
+        port=flags.port,
+        tls=flags.tls,
+        runners=flags.runners,
+        speed=flags.speed,
+        seed=flags.seed,
     )
     try:
         await emulator.start()
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            f"cannot listen on {flags.host}:{flags.port}: {error.strerror or error}; "
             "choose another --port",
             setting="port",
         ) from None
     try:
-        await _tell_how_to_reach(emulator, settings, output)
+        await _tell_how_to_reach(emulator, flags, output)
         await asyncio.get_running_loop().create_future()
     except asyncio.CancelledError:
         _tell_counts(emulator, output)
@@ -64,12 +51,10 @@ async def emulate(settings: EmulatorSettings, output: Output) -> int:
     return 0
 
 
-async def _tell_how_to_reach(
-    emulator: Emulator, settings: EmulatorSettings, output: Output
-) -> None:
+async def _tell_how_to_reach(emulator: Emulator, flags: EmulatorFlags, output: Output) -> None:
     variables = {"FALQ_BASE_URL": emulator.url, "FAL_KEY": emulator.key}
-    if settings.tls:
-        path = (settings.ca_file or Path("falq-emulator-ca.pem")).absolute()
+    if flags.tls:
+        path = (flags.ca_file or Path("falq-emulator-ca.pem")).absolute()
         await asyncio.to_thread(path.write_bytes, emulator.ca_pem())
         variables["SSL_CERT_FILE"] = str(path)
     if output.is_json:
@@ -85,7 +70,13 @@ async def _tell_how_to_reach(
         style="dim",
     )
     output.note(f"Counts: {emulator.url}/_emulator/stats. Ctrl-C ends it.", style="dim")
-    if not settings.tls and not is_loopback(settings.host):
+    if flags.host in {"0.0.0.0", "::"}:  # noqa: S104  what was asked for, not a default
+        output.note(
+            "It listens on every address, and its URLs name this machine's own: for clients on "
+            "other machines give --host with the address that they use, and --tls.",
+            style="yellow",
+        )
+    elif not flags.tls and not is_loopback(flags.host):
         output.note(
             "Clients on other machines need --tls: no key is sent unencrypted.", style="yellow"
         )
@@ -98,8 +89,9 @@ def _tell_counts(emulator: Emulator, output: Output) -> None:
         return
     by_state = [f"{count} {state}" for state, count in counts.jobs_by_state.items() if count]
     output.note(
-        f"\n{counts.jobs} jobs ({', '.join(by_state) or 'none'}), "
+        f"\n{describe_count(counts.jobs, 'job')} ({', '.join(by_state) or 'none'}), "
         f"{counts.in_progress_peak} in progress at most, "
-        f"{counts.polls_mean:.1f} polls per job, {sum(counts.calls.values())} calls on "
-        f"{counts.connections} connections"
+        f"{counts.polls_mean:.1f} polls per job, "
+        f"{describe_count(sum(counts.calls.values()), 'call')} on "
+        f"{describe_count(counts.connections, 'connection')}"
     )

@@ -43,6 +43,11 @@ def describe_failure(error: BaseException) -> list[str]:
             "  please report it with what FALQ_LOG=debug shows",
         ]
     lines = [str(error)]
+    if isinstance(error, ArgumentError) and error.argument == "manifest":
+        # The message has the first of the bad rows.
+        lines += [
+            printable(f"  {line}: {reason}", limit=400) for line, reason in error.problems[1:]
+        ]
     if isinstance(error, SubmissionUnknownError):
         lines.append(f"  intent {error.intent_id}: it was not sent again; look for it first")
     if error.possibly_billed:
@@ -50,15 +55,21 @@ def describe_failure(error: BaseException) -> list[str]:
     return lines
 
 
-def failure_as_data(error: BaseException) -> dict[str, Any]:
-    """Return an error as the JSON that `--json` prints."""
+def failure_as_data(error: BaseException, *, exit_code: int | None = None) -> dict[str, Any]:
+    """Return an error as the JSON that `--json` prints.
+
+    Args:
+        error: What went wrong.
+        exit_code: What the command ends with, if that is not the error's own.
+    """
     facts: dict[str, Any] = {
         "kind": type(error).__name__,
         "message": printable(str(error)),
-        "exit_code": exit_code_of(error),
+        "exit_code": exit_code_of(error) if exit_code is None else exit_code,
     }
     names: tuple[str, ...] = ("endpoint", "request_id", "intent_id", "retryable", "possibly_billed")
     names += ("status_code", "error_type", "problems", "retry_after_s", "cancel_outcome")
+    names += ("setting", "argument")
     for name in names:
         value = getattr(error, name, None)
         if value not in (None, ()):

@@ -1,4 +1,4 @@
-"""What commands share: the options of output, queue, rows and runs.
+"""What commands share: the options of output, queue, direct runs, rows and batches.
 
 Owns their names, types and help, and how they are handed to the rooms. It does
 nothing by itself. The commands take them.
@@ -15,6 +15,7 @@ from falq.cli.arguments import read_tags
 from falq.cli.output import Output
 
 _QUEUE = Group("How the job is queued", sort_key=1)
+_DIRECT = Group("How it runs", sort_key=1)
 _ROWS = Group("What the rows are", sort_key=1)
 _RUN = Group("How the batch runs", sort_key=1)
 _OUTPUT = Group("Output", sort_key=2)
@@ -22,6 +23,11 @@ _OUTPUT = Group("Output", sort_key=2)
 Flag = Parameter(negative=(), show_default=False)
 Seconds = Annotated[float | None, Parameter(validator=validators.Number(gt=0))]
 Words = Annotated[tuple[str, ...], Parameter(show_default=False)]
+
+
+def _only_said(given: dict[str, Any], *, stores_io: bool) -> dict[str, Any]:
+    kept = {name: value for name, value in given.items() if value}
+    return kept if stores_io else kept | {"store_io": False}
 
 
 @Parameter(name="*", group=_OUTPUT)
@@ -53,7 +59,7 @@ class QueueFlags:
         timeout: Seconds after which the job is given up and cancelled.
         hint: Any text; equal hints prefer the same runner.
         tag: A usage tag, name=value; may be repeated.
-        webhook_url: https address that fal calls when the job ends.
+        webhook_url: Address, https or http, that fal calls when the job ends.
         no_retry: Ask the server not to retry a failed attempt.
         no_store_io: Ask the server not to keep input and output.
         max_queue_length: Refuse the job if the endpoint's queue is this long.
@@ -84,8 +90,38 @@ class QueueFlags:
             "validate": self.validate,
             "no_retry": self.no_retry,
         }
-        kept = {name: value for name, value in given.items() if value}
-        return kept | ({"store_io": False} if self.no_store_io else {})
+        return _only_said(given, stores_io=not self.no_store_io)
+
+
+@Parameter(name="*", group=_DIRECT)
+@frozen(kw_only=True)
+class DirectFlags:
+    """What is asked of a direct run.
+
+    Attributes:
+        start_timeout: Seconds within which it must start, above 1.
+        timeout: Seconds for all of it; with stream, the longest silence between two parts.
+        hint: Any text; equal hints prefer the same runner.
+        tag: A usage tag, name=value; may be repeated.
+        no_store_io: Ask the server not to keep input and output.
+        validate: Check the arguments against the endpoint's schema before anything is sent.
+    """
+
+    start_timeout: Annotated[float | None, Parameter(validator=validators.Number(gt=1))] = None
+    timeout: Seconds = None
+    hint: str | None = None
+    tag: Words = ()
+    no_store_io: Annotated[bool, Flag] = False
+    validate: Annotated[bool, Flag] = False
+
+    def keywords(self) -> dict[str, Any]:
+        """Return what `Session.run` takes beside its limit, only what was said."""
+        given: dict[str, Any] = {
+            "start_timeout": self.start_timeout,
+            "hint": self.hint,
+            "tags": read_tags(self.tag),
+        }
+        return _only_said(given, stores_io=not self.no_store_io)
 
 
 @Parameter(name="*", group=_ROWS)
@@ -101,6 +137,8 @@ class RowFlags:
         drop: A column that templates may use and that is not sent; may be repeated.
         dedupe: Run equal rows once.
         on_bad_row: stop refuses a manifest with bad rows, skip runs the others.
+        validate: Rows are bad whose arguments do not fit their endpoint's schema.
+        upload: Which local files are uploaded: auto those above 8 MiB, always all, never none.
     """
 
     endpoint: str | None = None
@@ -110,6 +148,8 @@ class RowFlags:
     drop: Words = ()
     dedupe: Annotated[bool, Flag] = False
     on_bad_row: Literal["stop", "skip"] = "stop"
+    validate: Annotated[bool, Flag] = False
+    upload: Literal["auto", "always", "never"] = "auto"
 
 
 @Parameter(name="*", group=_RUN)
@@ -169,3 +209,4 @@ PLAIN_ROWS = RowFlags()
 PLAIN_RUN = RunFlags()
 PLAIN_OUTPUT = OutputFlags()
 PLAIN_QUEUE = QueueFlags()
+PLAIN_DIRECT = DirectFlags()

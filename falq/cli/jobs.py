@@ -7,22 +7,19 @@ Owns what each asks of a session and what it prints. It never parses words (`app
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from falq._engine.handle import Handle
 from falq.cli.failures import FAILED, OK
-from falq.cli.live import BEAT_S, JobLine, describe_status
-from falq.cli.output import LINE_LIMIT, Output, describe_size
-from falq.cli.running import Interrupted, tell_failure
+from falq.cli.live import BEAT_S, JobLine, Silence, describe_status
+from falq.cli.output import LINE_LIMIT, Output
+from falq.cli.results import deliver
+from falq.cli.running import Interrupted
 from falq.errors import FalqError
-from falq.gateways import is_loopback
-from falq.media import download_media
 from falq.model import Completed, LogEntry, OnCancel, Status
 from falq.session import Session, SubmitKeywords
 from falq.text import printable
@@ -80,11 +77,12 @@ async def subscribe(
     on_cancel: OnCancel,
 ) -> int:
     """Submit a job, show it, print its result and fetch its media."""
-    session = Session()
+    line = JobLine(output, request.endpoint)
+    session = Session(on_event=line.hear)
     told: str | None = None
     try:
         async with session:
-            with JobLine(output, request.endpoint) as line:
+            with line:
                 handle = await session.submit(
                     request.endpoint, request.arguments, on_cancel=on_cancel, **request.options
                 )
@@ -94,7 +92,7 @@ async def subscribe(
                 result = await _watch(handle, line, output, on_cancel, with_logs=with_logs)
                 elapsed_s = line.elapsed_s
         output.note(f"done in {elapsed_s:.1f} s ({handle.request_id})", style="green")
-        return await _deliver(result, output, download, is_on_loopback=_is_on_loopback(session))
+        return await deliver(result, output, download, session)
     except asyncio.CancelledError:
         _tell_unfinished(session, output, told=told)
         raise Interrupted from None
@@ -104,7 +102,7 @@ async def status(
     endpoint: str, request_id: str, output: Output, *, with_logs: bool, watch: bool
 ) -> int:
     """Print the status of a request, once or until it ends."""
-    async with Session() as session:
+    async with Session(on_event=Silence(output).hear) as session:
         # Asked once first: watching is patient with a wrong id or a dead network.
         last = await session.status(endpoint, request_id, with_logs=with_logs)
         if not watch:
@@ -119,7 +117,7 @@ async def status(
 
 async def logs(endpoint: str, request_id: str, output: Output, *, follow: bool) -> int:
     """Print the lines that a job printed, once or until it ends."""
-    async with Session() as session:
+    async with Session(on_event=Silence(output).hear) as session:
         last = await session.status(endpoint, request_id, with_logs=True)
         if not follow:
             _print_logs(getattr(last, "logs", ()), output)
@@ -134,7 +132,8 @@ async def result(
     endpoint: str, request_id: str, output: Output, *, wait: bool, download: Path | None
 ) -> int:
     """Print the result of a request and fetch its media."""
-    session = Session()
+    line = JobLine(output, endpoint, request_id)
+    session = Session(on_event=line.hear)
     try:
         async with session:
             now = await session.status(endpoint, request_id)
@@ -143,8 +142,8 @@ async def result(
                 if output.is_json:
                     output.data(status_as_data(now, endpoint, request_id))
                 return FAILED
-            payload = await _wait_for_result(session, endpoint, request_id, output)
-        return await _deliver(payload, output, download, is_on_loopback=_is_on_loopback(session))
+            payload = await _wait_for_result(session.handle(endpoint, request_id), line)
+        return await deliver(payload, output, download, session)
     except asyncio.CancelledError:
         output.note(f"stopped waiting; {request_id} was left as it is")
         raise Interrupted from None
@@ -154,6 +153,9 @@ async def cancel(endpoint: str, request_id: str, output: Output) -> int:
     """Ask the server to cancel a request and print what it said."""
     async with Session() as session:
         outcome = await session.cancel(endpoint, request_id)
+        if outcome == "unknown":
+            # A wrong key and a dead network are told as what they are.
+            await session.status(endpoint, request_id)
     output.data({"request_id": request_id, "endpoint": endpoint, "cancel_outcome": outcome})
     output.note(CANCEL_ANSWERS[outcome])
     return OK if outcome == "requested" else FAILED
@@ -218,10 +220,9 @@ async def _watch(
         raise
 
 
-async def _wait_for_result(session: Session, endpoint: str, request_id: str, output: Output) -> Any:
+async def _wait_for_result(handle: Handle, line: JobLine) -> Any:
     """Show the statuses of a request until it ends and return its result."""
-    handle = session.handle(endpoint, request_id)
-    with JobLine(output, endpoint, request_id) as line:
+    with line:
         async for status in _statuses(handle, line, with_logs=False):
             line.show(status)
         return await handle.result()
@@ -254,33 +255,3 @@ def _tell_unfinished(session: Session, output: Output, *, told: str | None = Non
         name = job.request_id or f"unknown (intent {job.intent_id})"
         ending = "" if job.cancel_outcome is None else f": {CANCEL_ANSWERS[job.cancel_outcome]}"
         output.error(f"unfinished: {job.endpoint} {name}{ending}")
-
-
-async def _deliver(
-    payload: Any, output: Output, download: Path | None, *, is_on_loopback: bool
-) -> int:
-    """Print a result and fetch its media: in this order, because it is paid for."""
-    if isinstance(payload, bytes) and (output.is_json or sys.stdout.isatty()):
-        output.error(f"the result is {describe_size(len(payload))} that are no JSON; pipe it")
-        return FAILED
-    if isinstance(payload, bytes):
-        output.raw(payload)
-    else:
-        output.data(payload)
-    if download is None:
-        return OK
-    try:
-        files = await download_media(payload, download, allow_loopback=is_on_loopback)
-    except (FalqError, OSError) as error:
-        tell_failure(error, Output(is_quiet=output.is_quiet, console=output.console))
-        return FAILED
-    for file in files:
-        output.note(f"saved {file.path} ({describe_size(file.size_bytes)})")
-    if not files:
-        output.note("the result names no media to download")
-    return OK
-
-
-def _is_on_loopback(session: Session) -> bool:
-    """Return whether the session talks to an emulator on this machine."""
-    return is_loopback(urlsplit(session.gateway.queue_root).hostname or "")

@@ -22,8 +22,8 @@ from falq.batch.refetch import refetch_files
 from falq.batch.tally import count_duplicates
 from falq.cli.batch import folder_of
 from falq.cli.failures import FAILED, OK
-from falq.cli.output import Output, describe_size, dump_json
-from falq.config import build_config
+from falq.cli.output import Output, describe_count, describe_size, dump_json
+from falq.config import build_config, resolve_proxy
 from falq.errors import ConfigError, JournalError
 
 _RESULT_STATES = frozenset({RecordState.FETCHED, RecordState.DELIVERED})
@@ -100,7 +100,7 @@ async def verify(journal: Path, output: Output, *, with_hashes: bool = True) -> 
     output.data({"results": jobs, "files": files, "problems": problems})
     if broken:
         name = shlex.quote(str(journal))
-        output.note(f"fetch these {broken:,} files again with: falq journal fetch {name}")
+        output.note(f"fetch {describe_count(broken, 'file')} again with: falq journal fetch {name}")
     return FAILED if problems else OK
 
 
@@ -130,7 +130,9 @@ async def fetch(journal: Path, output: Output) -> int:
     """Fetch every file again that is not on disk as it was noted; nothing is submitted."""
     folder = folder_of(journal)
     async with _open(journal) as opened:
-        done = await refetch_files(opened, folder, allow_loopback=_is_emulated())
+        done = await refetch_files(
+            opened, folder, allow_loopback=_is_emulated(), proxy=resolve_proxy(None)
+        )
     for problem in done.problems:
         output.note(problem, style="red")
     more = done.failures - len(done.problems)
@@ -139,8 +141,9 @@ async def fetch(journal: Path, output: Output) -> int:
     output.data({"files": done.files, "bytes": done.file_bytes, "failed": done.failures})
     if done.files:
         output.note(
-            f"{done.files:,} files ({describe_size(done.file_bytes)}) are back; bring the page up "
-            f"to date with: falq report {shlex.quote(str(journal))}"
+            f"back on disk: {describe_count(done.files, 'file')} "
+            f"({describe_size(done.file_bytes)}); bring the page up to date with: "
+            f"falq report {shlex.quote(str(journal))}"
         )
     elif not done.failures:
         output.note("every file is there; nothing was fetched")

@@ -14,19 +14,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from attrs import frozen
-
 from falq._journal.base import Journal
 from falq._journal.memory import MemoryJournal
 from falq._journal.sqlite import SqliteJournal
-from falq.actions.actions import AppIds
 from falq.actions.limits import LimitedJobs
 from falq.actions.server import ToolServer
 from falq.actions.tools import Tools, Upload
 from falq.batch.budget import Budget, read_price_words
 from falq.batch.pricing import load_known_prices, prepare_budget
 from falq.cli.failures import OK
-from falq.cli.output import Output
+from falq.cli.output import Output, describe_count
+from falq.cli.own_flags import McpFlags
 from falq.cli.running import Interrupted
 from falq.errors import ConfigError
 from falq.gateways import UPLOAD
@@ -41,41 +39,16 @@ Agents send SIGTERM 2 s after they closed the input, and SIGKILL 2 s later (the
 """
 
 
-@frozen(kw_only=True)
-class McpWords:
-    """What the command line says.
-
-    Attributes:
-        allow: Endpoints that agents may use; all if there are none.
-        max_jobs: Jobs on the way at once.
-        budget_usd: Most that is spent, in US dollars.
-        price: `ENDPOINT=USD`, the price of one job.
-        timeout: Seconds after which a job is given up and cancelled.
-        journal: File that jobs are written down in.
-        upload_from: Folder that agents may upload from.
-        app_ids: What an id with a slash means.
-    """
-
-    allow: tuple[str, ...]
-    max_jobs: int
-    budget_usd: float | None
-    price: tuple[str, ...]
-    timeout: float | None
-    journal: Path | None
-    upload_from: Path | None
-    app_ids: AppIds
-
-
-async def serve_agents(words: McpWords, output: Output) -> int:
+async def serve_agents(flags: McpFlags, output: Output) -> int:
     """Serve tools on standard input and output until the input ends."""
-    budget = Budget(words.budget_usd, read_price_words(words.price))
+    budget = Budget(flags.budget_usd, read_price_words(flags.price))
     _end_on_sigterm()
     try:
-        async with _open_journal(words.journal) as journal:
-            session = Session(timeout=words.timeout, journal=journal, exit_grace_s=EXIT_GRACE_S)
+        async with _open_journal(flags.journal) as journal:
+            session = Session(timeout=flags.timeout, journal=journal, exit_grace_s=EXIT_GRACE_S)
             try:
                 async with session:
-                    await _serve(session, journal, budget, words, output)
+                    await _serve(session, journal, budget, flags, output)
             finally:
                 _tell_end(session, budget, output)
     except asyncio.CancelledError:
@@ -84,7 +57,7 @@ async def serve_agents(words: McpWords, output: Output) -> int:
 
 
 async def _serve(
-    session: Session, journal: Journal, budget: Budget, words: McpWords, output: Output
+    session: Session, journal: Journal, budget: Budget, flags: McpFlags, output: Output
 ) -> None:
     async def load_prices(endpoints: Iterable[str]) -> Mapping[str, Price]:
         return await load_known_prices(session.gateway, endpoints)
@@ -92,24 +65,24 @@ async def _serve(
     jobs = LimitedJobs(
         session,
         budget=budget,
-        allowed=words.allow,
-        max_jobs=words.max_jobs,
+        allowed=flags.allow,
+        max_jobs=flags.max_jobs,
         journal=journal,
         load_prices=load_prices,
     )
-    if words.journal is not None:
+    if flags.journal is not None:
         handles = await session.recover()
         if budget.limit_usd is not None:
             # After the handles: a job that ends meanwhile is rather counted twice than never.
             await prepare_budget(budget, session.gateway, (), journal=journal)
         count = jobs.take_over(handles)
         if count:
-            output.note(f"{count} jobs of an earlier server are on the way")
+            output.note(f"on the way from an earlier server: {describe_count(count, 'job')}")
     tools = Tools(
         jobs,
-        app_ids=words.app_ids,
-        upload=_uploader(session, words.upload_from),
-        upload_from=words.upload_from,
+        app_ids=flags.app_ids,
+        upload=_uploader(session, flags.upload_from),
+        upload_from=flags.upload_from,
     )
     server = ToolServer(tools)
     names = ", ".join(action.name for action in tools.actions)

@@ -158,10 +158,18 @@ def _write_stub(schema: ModelSchema, path: Path | None, output: Output) -> None:
     if path is None:
         output.line(text.rstrip("\n"))
         return
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(STUB_MARK):
+    if path.exists() and not _is_stub(path):
         raise ArgumentError(f"{path} is there and no stub; give another name", argument="to")
     path.write_text(text, encoding="utf-8")
     output.note(f"wrote {path}")
+
+
+def _is_stub(path: Path) -> bool:
+    # A device may have no end, so no more than the mark is read, and of files alone.
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(STUB_MARK.encode())) == STUB_MARK.encode()
 
 
 def _columns(rows: Iterable[tuple[str, ...]], output: Output, *, widths: tuple[int, ...]) -> None:

@@ -99,6 +99,16 @@ def dump_json(value: Any, *, indent: int | None = None) -> str:
     )
 
 
+def describe_count(count: int, noun: str) -> str:
+    """Return a count for a reader, such as `1 row` or `2,000 rows`.
+
+    Args:
+        count: How many.
+        noun: Of what, as one.
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def describe_size(size_bytes: int) -> str:
     """Return a size for a reader, such as `45 KiB`."""
     size, units = float(size_bytes), ["bytes", "KiB", "MiB", "GiB"]

@@ -7,6 +7,7 @@ the business of each command's own picture: `live`, `batch_display` and
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,14 @@ class Picture(ABC):
     def __init__(self, output: Output, **how: Any) -> None:
         self._live: Live | None = None
         if output.is_live:
-            self._live = Live(console=output.console, get_renderable=self._draw, **how)
+            self._live = Live(
+                console=output.console,
+                get_renderable=self._draw,
+                # On a terminal, data go above the picture. What goes elsewhere would
+                # end up on the terminal too.
+                redirect_stdout=sys.stdout.isatty(),
+                **how,
+            )
 
     def __enter__(self) -> Self:
         if self._live is not None:

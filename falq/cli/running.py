@@ -16,14 +16,9 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from falq.cli.failures import (
-    INTERRUPTED,
-    SETUP,
-    USAGE,
-    describe_failure,
-    exit_code_of,
-    failure_as_data,
-)
+from falq.cli.failures import INTERRUPTED, describe_failure, exit_code_of, failure_as_data
+from falq.cli.garbage import collect_seldom
+from falq.cli.loops import choose_loop
 from falq.cli.output import Output
 from falq.errors import FalqError
 
@@ -35,8 +30,10 @@ class Interrupted(Exception):  # noqa: N818  an end, not an error
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], output: Output) -> int:
     """Run a coroutine function on a loop of its own and return the exit code."""
     _set_up_logging()
+    collect_seldom()
     try:
-        return asyncio.run(_run(command, output))
+        with asyncio.Runner(loop_factory=choose_loop(os.environ)) as runner:
+            return runner.run(_run(command, output))
     except (KeyboardInterrupt, Interrupted, asyncio.CancelledError):
         return INTERRUPTED
     except (BrokenPipeError, ConnectionResetError):
@@ -71,7 +68,7 @@ def tell_failure(error: BaseException, output: Output) -> int:
     output.error(first)
     for line in rest:
         output.console.print(line, markup=False)
-    if output.is_json and code not in {USAGE, SETUP}:
+    if output.is_json:
         output.data(failure_as_data(error))
     return code
 

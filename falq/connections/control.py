@@ -24,6 +24,7 @@ from falq._core.messages import Call, CallLimits, CallTimeouts, Reply, Verb
 from falq._core.refusal import read_error, read_retry_after
 from falq._transport.aio import AioTransport
 from falq._transport.base import Transport
+from falq.config import resolve_proxy
 from falq.connections.connection import Connection, read_connection, read_connections
 from falq.errors import RateLimitError
 from falq.gateways import Gateway, Maton
@@ -146,6 +147,7 @@ async def open_control(
         timeouts=evolve(chosen, submit_s=chosen.total_s),
         limits=CallLimits(),
         ssl_context=ssl_context,
+        proxy=resolve_proxy(None),
     )
     await transport.open()
     try:

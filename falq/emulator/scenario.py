@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -391,13 +392,15 @@ class Scenario:
 
 
 def _read_file(path: Path) -> object:
+    is_toml = path.suffix.lower() == ".toml"
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".toml":
-            return tomllib.loads(text)
-        return json.loads(text)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"scenario file {path}: {error}", setting="scenario") from error
+        return tomllib.loads(text) if is_toml else json.loads(text)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except ValueError as error:
+        reason = f"it is no {'TOML' if is_toml else 'JSON'}: {error}"
+    raise ConfigError(f"scenario file {path}: {reason}", setting="scenario")
 
 
 def _build_converter() -> Converter:
@@ -429,9 +432,14 @@ def _read_integers(value: Any, _: Any) -> tuple[int, ...]:
 
 def _explain(error: BaseException, kind: type | None) -> str:
     if isinstance(error, ForbiddenExtraKeysError):
-        allowed = ", ".join(one.name for one in fields(error.cl))
-        unknown = ", ".join(sorted(error.extra_fields))
-        return f"unknown key {unknown}; allowed are: {allowed}"
+        allowed = [one.name for one in fields(error.cl)]
+        near = {name: get_close_matches(name, allowed, n=1) for name in sorted(error.extra_fields)}
+        told = ", ".join(
+            f"{name} (did you mean {matches[0]}?)" if matches else name
+            for name, matches in near.items()
+        )
+        where = f"falq.emulator.{error.cl.__name__}"
+        return f"unknown key {told}; allowed are the attributes of {where}"
     return (
         str(error) if isinstance(error, TypeError | ValueError) else format_exception(error, kind)
     )

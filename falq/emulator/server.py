@@ -39,6 +39,7 @@ from falq.gateways import Fal, Maton
 
 T = TypeVar("T")
 
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  names, and no default
 _BACKLOG = 4096
 # What a handler gets to end by itself when the server closes. Nothing it does
 # is worth a wait, and aiohttp takes 0 as "for ever".
@@ -160,8 +161,13 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """Its origin, such as `http://127.0.0.1:4321`."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        """Its origin, such as `http://127.0.0.1:4321`.
+
+        One that listens on every address is named by the loopback one, which is where
+        clients of this machine reach it.
+        """
+        name = _REACHED_AT.get(self._host, self._host)
+        host = f"[{name}]" if ":" in name else name
         return f"{'https' if self._is_tls else 'http'}://{host}:{self._port}"
 
     @property

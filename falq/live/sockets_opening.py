@@ -17,6 +17,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -102,6 +103,7 @@ class SocketOpener:
         self._options = options
         self._retry: RetrySettings = config.retry
         self._connect_s = config.call_timeouts.connect_s
+        self._proxy = config.proxy
         self._ssl: ssl.SSLContext | bool = (
             True if config.ssl_context is None else config.ssl_context
         )
@@ -168,6 +170,7 @@ class SocketOpener:
             async with asyncio.timeout(self._options.open_s):
                 frames = await client.ws_connect(
                     self._url(token),
+                    **self._way(),
                     headers=self._headers(token),
                     autoping=False,
                     max_msg_size=self._options.max_message_bytes + 1,
@@ -219,6 +222,9 @@ class SocketOpener:
             query[TOKEN_PARAMETER] = token.reveal()
         address = f"{self._address}?{urlencode(query)}" if query else self._address
         return URL(address, encoded=True)
+
+    def _way(self) -> dict[str, Any]:
+        return {} if self._proxy is None else self._proxy.arguments_for(self._address)
 
     def _headers(self, token: Secret | None) -> dict[str, str]:
         headers = {"User-Agent": f"falq/{__version__}"}

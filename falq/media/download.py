@@ -33,6 +33,7 @@ from falq.errors import (
 )
 from falq.media.addresses import AddressRule, check_media_url, is_loopback_address
 from falq.media.limits import DownloadLimits
+from falq.proxies import Proxy
 from falq.text import printable
 
 MOST_HOPS = 3
@@ -96,6 +97,7 @@ class StorageHosts:
         limits: Time-outs.
         rule: Addresses that may be connected to.
         allow_loopback: Whether URLs of this machine are asked.
+        proxy: Through whom to go; it must be filtering.
         most_connections: Open at once.
     """
 
@@ -105,26 +107,32 @@ class StorageHosts:
         *,
         rule: AddressRule,
         allow_loopback: bool,
+        proxy: Proxy | None = None,
         most_connections: int,
     ) -> None:
         self._limits = limits
         self._rule = rule
         self._allow_loopback = allow_loopback
+        self._proxy = proxy
         self._most_connections = most_connections
         self._remote: aiohttp.ClientSession | None = None
+        self._proxied: aiohttp.ClientSession | None = None
         self._loopback: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Make the two pools; nothing is sent yet."""
+        """Make the pools; nothing is sent yet."""
         self._remote = self._pool(self._rule.allows)
+        if self._proxy is not None:
+            # The address is the proxy's own, which may well be private.
+            self._proxied = self._pool(lambda _: True)
         self._loopback = self._pool(is_loopback_address)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for pool in (self._remote, self._loopback):
+        for pool in (self._remote, self._loopback, self._proxied):
             if pool is not None:
                 await pool.close()
-        self._remote = self._loopback = None
+        self._remote = self._loopback = self._proxied = None
 
     def _pool(self, is_allowed: Callable[[str], bool]) -> aiohttp.ClientSession:
         limits = self._limits
@@ -171,11 +179,15 @@ class StorageHosts:
         for _ in range(MOST_HOPS + 1):
             names_loopback = check_media_url(url, allow_loopback=self._allow_loopback)
             pool = self._loopback if names_loopback else self._remote
+            way: dict[str, Any] = {}
+            if self._proxy is not None and not names_loopback and self._proxy.serves(url):
+                self._proxy.check_filtering(url)
+                pool, way = self._proxied, self._proxy.arguments_for(url)
             if pool is None:
                 raise ArgumentError(
                     "the downloader is not open; use 'async with'", argument="downloader"
                 )
-            response = await pool.get(_as_url(url), headers=headers, allow_redirects=False)
+            response = await pool.get(_as_url(url), headers=headers, allow_redirects=False, **way)
             if response.status not in _REDIRECTS:
                 return StorageReply(response, first_url)
             # What else it says is of no interest, however long it is.

@@ -37,6 +37,7 @@ from falq.media.names import name_from_url
 from falq.media.naming import DEFAULT_TEMPLATE, NameTemplate
 from falq.media.progress import DownloadProgress, DownloadStatistics, Tally
 from falq.media.transfer import Means, Transfer
+from falq.proxies import Proxy
 from falq.text import printable
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ async def download_media(
     *,
     allow_loopback: bool = False,
     limits: DownloadLimits | None = None,
+    proxy: Proxy | None = None,
 ) -> list[DownloadedFile]:
     """Fetch every media URL of a result into a folder.
 
@@ -81,6 +83,7 @@ async def download_media(
         allow_loopback: Whether URLs of this machine are fetched, as an emulator
             makes them. Off by default.
         limits: Sizes and times; see `DownloadLimits`.
+        proxy: Through whom to go; it must be filtering.
 
     Returns:
         The files, in the order of the result.
@@ -95,7 +98,9 @@ async def download_media(
     The files before the one that failed are kept. If it is cancelled or breaks
     off, a hidden `.part` may stay that the next call with the same URL goes on with.
     """
-    async with Downloader(folder, allow_loopback=allow_loopback, limits=limits) as downloader:
+    async with Downloader(
+        folder, allow_loopback=allow_loopback, limits=limits, proxy=proxy
+    ) as downloader:
         return await downloader.fetch(result)
 
 
@@ -110,6 +115,7 @@ class Downloader:
         allow_private: Networks in CIDR form that are connected to though they
             are not public, such as `10.0.0.0/8`; over https only.
         limits: Sizes and times; see `DownloadLimits`.
+        proxy: Through whom to go; it must be filtering.
         name_template: How files are called, such as `{id}-{index}.{ext}`; see
             `falq.media.naming`. Default: the server's own name, made safe.
         if_taken: What to do if a name is taken: `number` the new file; keep the
@@ -130,6 +136,7 @@ class Downloader:
         allow_loopback: bool = False,
         allow_private: Iterable[str] = (),
         limits: DownloadLimits | None = None,
+        proxy: Proxy | None = None,
         name_template: str | NameTemplate = DEFAULT_TEMPLATE,
         if_taken: IfTaken = "number",
         most_at_once: int = 16,
@@ -150,6 +157,7 @@ class Downloader:
             self._limits,
             rule=AddressRule.parse(allow_private),
             allow_loopback=allow_loopback,
+            proxy=proxy,
             most_connections=most_at_once,
         )
         self._folder: MediaFolder | None = None

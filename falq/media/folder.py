@@ -10,9 +10,9 @@ Where the system cannot open relative to a directory (Windows), paths are used.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
+import importlib
 import os
 import shutil
 import stat
@@ -148,6 +148,8 @@ def _rename_exclusively(source: Directory, name: str, target: Directory, new_nam
     """
     if sys.platform != "linux":
         return False
+    # Late: loading it takes a tenth of what a session loads, for files alone.
+    ctypes = importlib.import_module("ctypes")
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

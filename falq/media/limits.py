@@ -105,8 +105,9 @@ class Allowance:
                     "is right"
                 )
             awaited_bytes = self._claimed_bytes + grown_bytes - self._written_bytes
-            if is_announced and awaited_bytes + self._limits.keep_free_bytes > self._free_bytes():
-                raise no_room(shown)
+            kept_bytes = self._limits.keep_free_bytes
+            if is_announced and awaited_bytes + kept_bytes > self._free_bytes():
+                raise no_room(shown, kept_bytes)
             self._claimed_bytes += grown_bytes
             share.claimed_bytes += grown_bytes
 
@@ -124,11 +125,17 @@ class Allowance:
             share.claimed_bytes = share.written_bytes = 0
 
 
-def no_room(shown: str) -> OSError:
-    """Return the error of a file that the disk has no room for."""
+def no_room(shown: str, kept_bytes: int = 0) -> OSError:
+    """Return the error of a file that the disk has no room for.
+
+    Args:
+        shown: The file's URL, as it may be shown.
+        kept_bytes: Room that had to stay free beside it.
+    """
+    beside = f" with {kept_bytes // MIB} MiB left free" if kept_bytes >= MIB else ""
     return OSError(
         errno.ENOSPC,
-        f"no room on the disk for {shown}; free some and run again, what arrived is kept",
+        f"no room on the disk for {shown}{beside}; free some and run again, what arrived is kept",
     )
 
 

@@ -20,7 +20,7 @@ from attrs import frozen
 
 from falq.errors import WireError
 from falq.media.storage import StorageCall
-from falq.media.upload_api import UploadApi, read_object
+from falq.media.upload_api import UploadApi, read_told
 from falq.media.upload_progress import Meter
 from falq.media.upload_source import Source, Span
 
@@ -91,7 +91,7 @@ async def send_in_parts(
 async def _begin(api: UploadApi, headers: dict[str, str]) -> _Begun:
     doing = "begin an upload in parts"
     call = StorageCall(method="POST", url="/files/upload/multipart", headers=headers)
-    told = read_object(await api.send_to_cdn(call, doing=doing, below_base=True), doing)
+    told = read_told(await api.send_to_cdn(call, doing=doing, below_base=True), doing)
     access_url, upload_id = told.get("access_url"), told.get("uploadId")
     if not isinstance(access_url, str) or not isinstance(upload_id, str) or not upload_id:
         raise WireError(f"could not {doing}: the answer has no access_url and uploadId")

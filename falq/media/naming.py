@@ -58,7 +58,8 @@ class NameTemplate:
             more_fields: Names allowed beside `FIELDS`.
 
         Raises:
-            ArgumentError: A brace is lone, a name is unknown, or a folder has no name.
+            ArgumentError: A brace is lone, a name is unknown, or a folder has no name
+                or is `.` or `..`.
 
         Example:
             >>> template = NameTemplate.parse("{id}/{index:03}-{name}")
@@ -69,6 +70,8 @@ class NameTemplate:
         parsed = tuple(_parse_part(part, known, text) for part in text.split("/"))
         if not all(parsed) or len(parsed) > _MOST_FOLDERS:
             raise _refusal(text, f"needs one to {_MOST_FOLDERS} names between its slashes")
+        if any(part in ((".",), ("..",)) for part in parsed):
+            raise _refusal(text, "has a folder . or ..; files stay below the media folder")
         last = parsed[-1]
         if not any(isinstance(one, _Slot) and one.name == "ext" for one in last):
             last = (*last, ".", _Slot("ext", 0))

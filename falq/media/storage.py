@@ -39,6 +39,7 @@ from falq.errors import (
 from falq.gateways import Fal, is_loopback
 from falq.media.addresses import AddressRule, check_media_url, is_loopback_address
 from falq.media.download import make_checked_socket, shown_url
+from falq.proxies import Proxy
 
 MOST_CALLS = 16
 """Calls to storage hosts at once, of all uploads of a session together."""
@@ -94,6 +95,7 @@ class HttpStorageHosts:
     Args:
         gateway: Whose CDN is trusted with tokens.
         ssl_context: Whom to trust, instead of the system's authorities.
+        proxy: Through whom to go; places that a server names, only if it is filtering.
         stall_s: Seconds without a byte in either direction after which a call ends.
     """
 
@@ -102,11 +104,13 @@ class HttpStorageHosts:
         gateway: Fal,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         stall_s: float = _STALL_S,
     ) -> None:
         self._cdn = origin_of(gateway.cdn_url)
         self._allow_loopback = is_loopback(urlsplit(gateway.rest_url).hostname or "")
         self._ssl: ssl.SSLContext | bool = True if ssl_context is None else ssl_context
+        self._proxy = proxy
         self._stall_s = stall_s
         self._turns = asyncio.Semaphore(MOST_CALLS)
         self._pools: dict[str, aiohttp.ClientSession] = {}
@@ -142,6 +146,7 @@ class HttpStorageHosts:
                 headers={**call.headers, "Content-Length": str(call.size_bytes)},
                 data=body.pieces() if call.size_bytes else None,
                 allow_redirects=False,
+                **({} if self._proxy is None else self._proxy.arguments_for(call.url)),
             )
             async with response:
                 answer = b""
@@ -174,6 +179,9 @@ class HttpStorageHosts:
             return None
         if names_loopback:
             return self._pool("loopback", is_loopback_address)
+        if self._proxy is not None and self._proxy.serves(url):
+            self._proxy.check_filtering(url)
+            return self._pool("proxy", None)
         return self._pool("public", AddressRule().allows)
 
     def _pool(self, kind: str, is_allowed: Callable[[str], bool] | None) -> aiohttp.ClientSession:

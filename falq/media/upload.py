@@ -39,7 +39,7 @@ from falq.errors import (
 from falq.gateways import UPLOAD, Fal, Gateway
 from falq.media.multipart import send_in_parts
 from falq.media.storage import HttpStorageHosts, StorageCall, StorageHosts
-from falq.media.upload_api import Ask, UploadApi, read_object
+from falq.media.upload_api import Ask, UploadApi, read_told
 from falq.media.upload_progress import Meter, OnProgress, UploadStatistics
 from falq.media.upload_source import (
     Source,
@@ -47,14 +47,16 @@ from falq.media.upload_source import (
     Stamp,
     Upload,
     changed,
+    check_digest,
     digest_of,
     open_source,
 )
 from falq.model import ObjectLifecycle, SubmitOptions
+from falq.proxies import Proxy
 
 logger = logging.getLogger("falq")
 
-Repository: TypeAlias = Literal["fal_v3", "fal"]
+Repository: TypeAlias = Literal["fal_v3", "fal", "cdn"]
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, str]], asyncio.Task[str]]
 
 MIB = 1024 * 1024
@@ -66,6 +68,9 @@ FILES_AT_ONCE = 8
 """Uploads of a session under way at once; others wait in line."""
 
 _REPOSITORIES: tuple[Repository, ...] = ("fal_v3", "fal")
+# The CDN that had this name is switched off; fal_client 1.0.3 goes the same way, with a
+# warning.
+_OLD_NAMES: dict[Repository, Repository] = {"cdn": "fal_v3"}
 _MOST_REMEMBERED = 10_000
 # fal keeps uploads for seven days at least (its FAQ, 2026): far from the end of that.
 _REMEMBERED_S = 24 * 3600.0
@@ -76,6 +81,7 @@ class UploadKeywords(TypedDict, total=False):
 
     Attributes:
         repository: The way in: `"fal_v3"`, fal's CDN, or `"fal"`, a signed address.
+            `"cdn"` is the older name of the first.
         fallback_repository: Ways to try after it, in order. Default: the other one;
             `[]` for none.
         lifecycle: How long the file lives and who may read it.
@@ -129,7 +135,7 @@ def settings_of(keywords: UploadKeywords) -> UploadSettings:
         others = list(_REPOSITORIES)
     elif isinstance(others, str):
         others = [others]
-    chain = dict.fromkeys([first, *others])
+    chain = dict.fromkeys(_OLD_NAMES.get(name, name) for name in [first, *others])
     if not set(chain) <= set(_REPOSITORIES):
         raise ArgumentError(
             f"repository and fallback_repository are of {', '.join(_REPOSITORIES)}; nothing was "
@@ -181,6 +187,7 @@ class Uploader:
         self._hashing = asyncio.Semaphore(FILES_AT_ONCE)
         self._flights: dict[tuple[str, str], _Flight] = {}
         self._urls: dict[tuple[str, str], tuple[str, float]] = {}
+        self._contents: dict[str, tuple[str, str]] = {}
         self._tally = _Tally()
 
     def __repr__(self) -> str:
@@ -234,12 +241,14 @@ class Uploader:
             upload: What.
 
         Raises:
+            ArgumentError: It is not what its `sha256` says; nothing was sent.
             FalqError: See `upload`.
         """
         async with self._hashing:
             source = await open_source(upload)
             try:
                 key = await digest_of(source), source.content_type
+                check_digest(upload, source, key[0])
             finally:
                 source.close()
         if source.stamp is None:
@@ -285,10 +294,21 @@ class Uploader:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
+    def content_of(self, url: str) -> str | None:
+        """Return text that stands for the content and type behind a URL of `share`.
+
+        None if that is not remembered any more.
+        """
+        known = self._contents.get(url)
+        return None if known is None else f"{known[1]}; sha256={known[0]}"
+
     def _remember(self, key: tuple[str, str], url: str) -> None:
         if len(self._urls) >= _MOST_REMEMBERED:
             del self._urls[next(iter(self._urls))]
         self._urls[key] = url, self._clock()
+        if len(self._contents) >= _MOST_REMEMBERED:
+            del self._contents[next(iter(self._contents))]
+        self._contents[url] = key
 
     async def _run(
         self, upload: Upload, settings: UploadSettings, stamp: Stamp | None = None
@@ -356,7 +376,7 @@ class Uploader:
             size_bytes=source.size_bytes,
             pieces=Span(source, 0, source.size_bytes, meter).pieces,
         )
-        told = read_object(await self._api.send_to_cdn(call, doing=doing), doing)
+        told = read_told(await self._api.send_to_cdn(call, doing=doing), doing)
         await source.check_unchanged()
         return _checked_url(told.get("access_url"))
 
@@ -383,6 +403,7 @@ def make_uploader(
     hosts: StorageHosts | None,
     *,
     ssl_context: ssl.SSLContext | None,
+    proxy: Proxy | None = None,
     retry: RetrySettings,
     seed: int | None,
     wall_clock: Callable[[], datetime],
@@ -395,6 +416,7 @@ def make_uploader(
         ask: Carries calls with the key to its own addresses.
         hosts: Carries calls without it; None for sockets.
         ssl_context: Whom to trust, instead of the system's authorities.
+        proxy: Through whom to go.
         retry: How waits between attempts grow.
         seed: Seed of their jitter.
         wall_clock: Aware UTC time.
@@ -409,7 +431,7 @@ def make_uploader(
             f"the {gateway.name} gateway names no address for uploads; use falq.Fal",
             setting="gateway",
         )
-    carrier = hosts or HttpStorageHosts(gateway, ssl_context=ssl_context)
+    carrier = hosts or HttpStorageHosts(gateway, ssl_context=ssl_context, proxy=proxy)
     api = UploadApi(
         ask,
         carrier,

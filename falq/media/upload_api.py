@@ -25,9 +25,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from falq._core import codec
+from falq._core.answer import read_object
 from falq._core.messages import Call, Origin, Reply, Verb
-from falq._core.refusal import excerpt_of, read_error, read_retry_after
+from falq._core.refusal import read_error, read_retry_after
 from falq._core.retry import Failure, RetrySettings, decide_wait_s
 from falq.errors import ApiError, FalqError, RateLimitError, WireError
 from falq.gateways import HeaderSecret
@@ -239,7 +239,7 @@ class UploadApi:
                 raise self._refusal(reply, doing)
             if reply.fault is not None:
                 raise reply.fault
-            return read_object(reply, doing)
+            return read_told(reply, doing)
 
         return await self._again(ask, attempts=ASKS)
 
@@ -288,24 +288,13 @@ class _TokenRefusedError(Exception):
         self.refusal = refusal
 
 
-def read_object(reply: Reply, doing: str) -> dict[str, Any]:
+def read_told(reply: Reply, doing: str) -> dict[str, Any]:
     """Return the JSON object of a good answer.
 
     Raises:
         WireError: It is none.
     """
-    try:
-        told = codec.load_json(reply.body)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise WireError(
-            f"could not {doing}: the answer is no JSON object; try again later",
-            status_code=reply.status_code,
-            excerpt=excerpt_of(reply.body),
-            retryable=True,
-        )
-    return told
+    return read_object(reply, doing=doing, advice="try again later", retryable=True)
 
 
 # What these read is secret. They raise nothing, so that no traceback has it in a local.

@@ -56,6 +56,8 @@ class Upload:
         content_type: What it is, such as `image/png`; an image is written as that.
             None asks the ending of a file's name.
         file_name: What it is called at the storage. Default: the file's own name.
+        sha256: What the content must hash to, in hex; anything else is refused before a
+            byte of it is sent. Default: not checked. Only inside a job's arguments.
 
     Example:
         >>> Upload(b"...", "image/png")
@@ -66,6 +68,7 @@ class Upload:
     data: Any = field(repr=False)
     content_type: str | None = None
     file_name: str | None = field(default=None, kw_only=True)
+    sha256: str | None = field(default=None, kw_only=True, repr=False)
 
 
 def is_image(value: object) -> bool:
@@ -174,6 +177,25 @@ async def digest_of(source: Source) -> str:
         else:
             await asyncio.to_thread(digest.update, piece)
     return digest.hexdigest()
+
+
+def check_digest(upload: Upload, source: Source, digest: str) -> None:
+    """Return if a source has the content that was promised, or nothing was.
+
+    Args:
+        upload: What it was opened for.
+        source: For its name.
+        digest: Its SHA-256 in hex.
+
+    Raises:
+        ArgumentError: It has another.
+    """
+    if upload.sha256 not in {None, digest}:
+        raise ArgumentError(
+            f"{source.file_name} has changed: its content has another SHA-256 than was given; "
+            "nothing was sent",
+            argument="data",
+        )
 
 
 async def read_pieces(

@@ -8,7 +8,7 @@
     video          MinimaxVideo01
     speech         F5Tts
     transcription  Whisper
-    typed          handles and outcomes whose results are typed
+    typed          handles, outcomes and streams whose results are typed
     checking       arguments against a schema before a submit
 
 Owns the inputs and outputs of seven models. `falq models stub ENDPOINT`
@@ -47,6 +47,7 @@ from falq.models.transcription import Whisper as Whisper
 from falq.models.typed import TypedHandle as TypedHandle
 from falq.models.typed import TypedOutcome as TypedOutcome
 from falq.models.typed import TypedOutcomeStream as TypedOutcomeStream
+from falq.models.typed import TypedOutputStream as TypedOutputStream
 from falq.models.upscaler import ClarityUpscaler as ClarityUpscaler
 from falq.models.upscaler import UpscaleOutput as UpscaleOutput
 from falq.models.video import MinimaxVideo01 as MinimaxVideo01
@@ -95,6 +96,7 @@ __all__ = [
     "TypedHandle",
     "TypedOutcome",
     "TypedOutcomeStream",
+    "TypedOutputStream",
     "UpscaleOutput",
     "VideoOutput",
     "Whisper",

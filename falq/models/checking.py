@@ -109,9 +109,26 @@ class Validator:
 
         A cancelled call leaves nothing behind.
         """
+        await self.prepare(endpoint)
+        self.check_nowait(endpoint, arguments)
+
+    async def prepare(self, endpoint: EndpointId) -> None:
+        """Ask for the schema of an endpoint, unless it is known: `is_ready` is True then.
+
+        Raises:
+            FalqError: What `check` raises for want of a schema.
+
+        A cancelled call leaves nothing behind.
+        """
         if not self.is_ready(endpoint):
             await self._get_ready(endpoint)
-        self.check_nowait(endpoint, arguments)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Endpoints that the catalogue does not have: whatever is sent there passes."""
+        return tuple(
+            sorted(name for name, one in self._checkers.items() if isinstance(one, _Unknown))
+        )
 
     async def _get_ready(self, endpoint: EndpointId) -> None:
         if PLATFORM not in self._gateway.abilities:

@@ -1,4 +1,4 @@
-"""Handles and outcomes whose results are typed.
+"""Handles, outcomes and output streams whose results are typed.
 
 Owns the steps from a typed input to a plain one and from a plain result to the typed
 one, and nothing of how a job runs: they wrap what the engine gives. `session` is
@@ -17,6 +17,7 @@ from falq._engine.handle import Handle, Keeper
 from falq._engine.job import Job
 from falq._engine.mapping import OutcomeStream
 from falq.errors import ArgumentError, WireError
+from falq.live import OutputStream
 from falq.model import OnCancel, Outcome
 from falq.models.base import ModelInput, OutputPart
 
@@ -130,7 +131,72 @@ class TypedOutcomeStream(Generic[OutputT]):
             error=error,
             timings=outcome.timings,
             journal_number=outcome.journal_number,
+            billable_units=outcome.billable_units,
         )
+
+
+class TypedOutputStream(Generic[OutputT]):
+    """A `falq.OutputStream` whose parts are typed; see `Session.stream`. Read by one task.
+
+    A part that has all that a result has is the model's output class. Any other, such
+    as one that tells the progress, is an `OutputPart`, whose `raw` is what came.
+    """
+
+    def __init__(self, stream: OutputStream, kind: type[ModelInput[OutputT]]) -> None:
+        self._stream = stream
+        self._kind = kind
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the run, once it is open, if it gave one."""
+        return self._stream.request_id
+
+    def __repr__(self) -> str:
+        return repr(self._stream).replace("OutputStream", "TypedOutputStream", 1)
+
+    def __aiter__(self) -> AsyncIterator[OutputT | OutputPart]:
+        return self
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stream.aclose()
+
+    async def __anext__(self) -> OutputT | OutputPart:
+        """Return the next part; see `falq.OutputStream.__anext__`.
+
+        Raises:
+            WireError: The part is no JSON object.
+            FalqError: What `falq.OutputStream` raises.
+        """
+        part = await self._stream.__anext__()
+        try:
+            return self._kind.read_output(part)
+        except WireError:
+            return OutputPart(raw=part) if isinstance(part, Mapping) else self._read(part)
+
+    async def done(self) -> OutputT:
+        """Read the stream to its end and return the last part, which is the whole output.
+
+        Raises:
+            WireError: It is no such output.
+            FalqError: What reading the stream raises.
+        """
+        return self._read(await self._stream.done())
+
+    async def aclose(self) -> None:
+        """Drop the connection; safe to call twice. Parts that came already are dropped."""
+        await self._stream.aclose()
+
+    def _read(self, part: object) -> OutputT:
+        return read_result(self._kind, part, self.request_id)
 
 
 def plain_target(

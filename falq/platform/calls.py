@@ -26,8 +26,9 @@ from urllib.parse import urlencode
 from attrs import evolve, field, frozen
 
 from falq._core import codec
+from falq._core.answer import read_object
 from falq._core.messages import Call, Origin, Reply, Verb
-from falq._core.refusal import excerpt_of, read_error, read_retry_after
+from falq._core.refusal import read_error, read_retry_after
 from falq._core.retry import Failure, RetrySettings, decide_wait_s
 from falq.errors import (
     ApiError,
@@ -183,18 +184,7 @@ def _read_page(
         raise _refusal(reply, doing=doing, endpoint=endpoint, tries=tries)
     if reply.fault is not None:
         raise reply.fault
-    try:
-        page = codec.load_json(reply.body)
-    except ValueError:
-        page = None
-    if not isinstance(page, dict):
-        raise WireError(
-            f"could not {doing}: the answer is no JSON object; check the gateway's api_url",
-            status_code=reply.status_code,
-            excerpt=excerpt_of(reply.body),
-            endpoint=None if endpoint is None else str(endpoint),
-        )
-    return page
+    return read_object(reply, doing=doing, advice="check the gateway's api_url", endpoint=endpoint)
 
 
 def _refusal(reply: Reply, *, doing: str, endpoint: EndpointId | None, tries: Tries) -> FalqError:

@@ -1,7 +1,7 @@
 """The Platform API as a session gives it: `session.models`.
 
-Owns the schemas that were loaded, so that each is asked for once, and the window
-that is meant if none is named. Everything else is its neighbors', one for each
+Owns the schemas that were loaded, so that each is asked for once, the prices that
+were, and the window that is meant if none is named. Everything else is its neighbors', one for each
 call. `session` makes one, and closes nothing: it holds nothing open.
 """
 
@@ -20,7 +20,7 @@ from falq.platform.catalogue import ModelInfo, ModelStatus, load_model, search_m
 from falq.platform.estimates import Estimate, load_estimate
 from falq.platform.history import HistoryItem, RequestStatus, find_requests
 from falq.platform.payloads import DeletedFile, delete_payloads
-from falq.platform.prices import Price, load_prices
+from falq.platform.prices import Price, estimate_cost, load_prices
 from falq.platform.schemas import ModelSchema, load_schema
 from falq.platform.usage import Timeframe, Usage, load_usage
 
@@ -52,6 +52,7 @@ class Models:
         self._send = send
         self._tries = tries
         self._schemas: dict[str, ModelSchema] = {}
+        self._prices: dict[str, Price] = {}
         self._places: dict[str, _Place] = {}
 
     def __repr__(self) -> str:
@@ -136,6 +137,8 @@ class Models:
     async def price(self, endpoint: str) -> Price | None:
         """Return the price of one unit of an endpoint; None if fal tells none.
 
+        From then on the session's events tell in US dollars what its jobs cost.
+
         Args:
             endpoint: Such as `"fal-ai/flux/schnell"`.
 
@@ -144,10 +147,12 @@ class Models:
             FalqError: The prices cannot be read; see `falq.errors`.
         """
         target = EndpointId.parse(endpoint)
-        return (await load_prices(self._send, [target], tries=self._tries)).get(target.full)
+        return (await self._load_prices([target])).get(target.full)
 
     async def prices(self, endpoints: Iterable[str]) -> dict[str, Price]:
         """Return the prices of endpoints, by full id; those that fal does not tell are left out.
+
+        From then on the session's events tell in US dollars what jobs of these cost.
 
         Args:
             endpoints: Which.
@@ -156,8 +161,31 @@ class Models:
             ArgumentError: An endpoint is none. Nothing was sent.
             FalqError: The prices cannot be read; see `falq.errors`.
         """
-        targets = [EndpointId.parse(endpoint) for endpoint in endpoints]
-        return await load_prices(self._send, targets, tries=self._tries)
+        return await self._load_prices([EndpointId.parse(endpoint) for endpoint in endpoints])
+
+    async def _load_prices(self, targets: Iterable[EndpointId]) -> dict[str, Price]:
+        found = await load_prices(self._send, targets, tries=self._tries)
+        self._prices |= found
+        return found
+
+    def cost_of(self, endpoint: str, billable_units: float) -> float | None:
+        """Return what units of an endpoint cost in US dollars, without a call.
+
+        Args:
+            endpoint: Full id, such as `"fal-ai/flux/schnell"`.
+            billable_units: How many; 0 or more, fractions allowed.
+
+        Returns:
+            The cost by the price that `price` or `prices` found last; None if neither
+            was asked for it, or fal tells it in another currency.
+
+        Raises:
+            ArgumentError: The number is negative or none.
+        """
+        price = self._prices.get(endpoint)
+        if price is None or price.currency != "USD":
+            return None
+        return estimate_cost(price, billable_units)
 
     async def estimate(
         self,

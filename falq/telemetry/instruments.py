@@ -52,6 +52,17 @@ class Instruments:
             "falq.polls", unit="{poll}", description="Status checks, answered or failed"
         )
 
+        self.billable_units = meter.create_counter(
+            "falq.billable_units",
+            unit="{unit}",
+            description="What the service said that it billed; each endpoint has its own unit",
+        )
+        self.spend = meter.create_counter(
+            "falq.spend",
+            unit="{USD}",
+            description="The same in US dollars, where units and price are both known",
+        )
+
     def _seconds(self, name: str, description: str) -> Histogram:
         return self._meter.create_histogram(
             name, unit="s", description=description, explicit_bucket_boundaries_advisory=BUCKETS_S

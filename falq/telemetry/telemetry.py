@@ -43,6 +43,9 @@ from falq.telemetry.wording import Attributes, describe, describe_error, identif
 MOST_EVENTS = 128
 """Events that a span keeps, the latest ones; OpenTelemetry's SDK keeps as many."""
 
+MOST_BILLED = 10_000
+"""Requests kept in mind whose bill was counted: a handle attached to one is told it again."""
+
 _NS = 1_000_000_000
 _BENIGN = frozenset({"succeeded", "cancelled", "detached"})
 """Outcomes that are no errors: the application wanted them."""
@@ -130,6 +133,8 @@ class Telemetry:
         self._tracer = trace.get_tracer("falq", __version__, tracer_provider)
         self._instruments = Instruments(metrics.get_meter("falq", __version__, meter_provider))
         self._trails: dict[int, _Trail] = {}
+        # In the order in which they came; a set has none.
+        self._billed: dict[str, None] = {}
 
     def __repr__(self) -> str:
         return f"<Telemetry unsettled={len(self._trails)}>"
@@ -194,7 +199,22 @@ class Telemetry:
         ran_s = trail.ran_s()
         if ran_s is not None:
             use.run_time.record(ran_s, where)
-        use.duration.record(event.total_s, {**where, "falq.outcome": name_outcome(event.error)})
+        how = {**where, "falq.outcome": name_outcome(event.error)}
+        use.duration.record(event.total_s, how)
+        if event.billable_units is None or not self._is_first_bill(event.request_id):
+            return
+        use.billable_units.add(event.billable_units, how)
+        if event.cost_usd is not None:
+            use.spend.add(event.cost_usd, how)
+
+    def _is_first_bill(self, request_id: str | None) -> bool:
+        """Return whether no other job of the session was told the bill of this request."""
+        if request_id is None or request_id in self._billed:
+            return False
+        self._billed[request_id] = None
+        if len(self._billed) > MOST_BILLED:
+            del self._billed[next(iter(self._billed))]
+        return True
 
     def _make_span(self, trail: _Trail, event: Settled) -> None:
         outcome = name_outcome(event.error)
@@ -203,6 +223,10 @@ class Telemetry:
             "falq.polls": event.polls,
             "falq.retries": trail.retries,
         }
+        if event.billable_units is not None:
+            facts["falq.billable_units"] = event.billable_units
+        if event.cost_usd is not None:
+            facts["falq.cost_usd"] = event.cost_usd
         if event.error is not None:
             facts |= describe_error(event.error)
             facts["falq.possibly_billed"] = event.error.possibly_billed

@@ -1,7 +1,9 @@
 """Webhooks of fal: tell them from forgeries, and take each once.
 
     verify              a delivery, from headers, raw body and keys: pure, no framework
+    verify_signature    the same without reading what it says
     WebhookDelivery     what it says
+    SignedHead          what its signed headers say
     WebhookReceiver     an ASGI application and an aiohttp handler for a session
     LooseInbox          remembers deliveries without a session
     KeyCache, KeyHost,
@@ -15,6 +17,7 @@ is theirs) -> `inbox` (who remembers) -> `receiver` (the order of it all) ->
 from __future__ import annotations
 
 from falq._core.delivery import WebhookDelivery as WebhookDelivery
+from falq._core.signature import SignedHead as SignedHead
 from falq.webhooks.faces import WebhookReceiver as WebhookReceiver
 from falq.webhooks.inbox import LooseInbox as LooseInbox
 from falq.webhooks.keyhost import JWKS_URL as JWKS_URL
@@ -23,6 +26,7 @@ from falq.webhooks.keys import KeyCache as KeyCache
 from falq.webhooks.keys import read_keys as read_keys
 from falq.webhooks.receiver import ReceiverStatistics as ReceiverStatistics
 from falq.webhooks.verify import verify as verify
+from falq.webhooks.verify import verify_signature as verify_signature
 
 __all__ = [
     "JWKS_URL",
@@ -30,8 +34,10 @@ __all__ = [
     "KeyHost",
     "LooseInbox",
     "ReceiverStatistics",
+    "SignedHead",
     "WebhookDelivery",
     "WebhookReceiver",
     "read_keys",
     "verify",
+    "verify_signature",
 ]

@@ -115,7 +115,9 @@ class KeyCache:
         Raises:
             WebhookError: There are none; it is `retryable`.
         """
-        if self._age_s() < MAX_AGE_S / 2:
+        is_good = self._age_s() < MAX_AGE_S
+        if self._age_s() < MAX_AGE_S / 2 or (is_good and self._lock.locked()):
+            # While another asks for new ones, perhaps a host that hangs, these will do.
             return self._keys
         async with self._lock:
             is_old = self._age_s() >= MAX_AGE_S

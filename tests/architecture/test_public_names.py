@@ -39,6 +39,7 @@ PUBLIC = [
     "OutcomeStream",
     "OutputStream",
     "PollSettings",
+    "Proxy",
     "Queued",
     "RateLimitError",
     "RealtimeConnection",

@@ -79,6 +79,21 @@ def test_standard_input_that_is_no_text_is_refused():
         read_arguments([STDIN_WORD], read_stdin=read_stdin)
 
 
+def test_bytes_that_are_no_utf8_are_refused_in_words_and_on_standard_input():
+    strange = b"a\xff".decode("utf-8", "surrogateescape")
+    for word in (f"prompt={strange}", f'prompt:="{strange}"', f"{strange}=1"):
+        with pytest.raises(ArgumentError, match="UTF-8"):
+            read(word)
+    with pytest.raises(ArgumentError, match="standard input holds bytes that are no UTF-8"):
+        read(STDIN_WORD, stdin=f'{{"prompt": "{strange}"}}')
+
+
+def test_a_byte_order_mark_is_no_part_of_what_is_read(tmp_path):
+    (tmp_path / "some.json").write_text('\ufeff{"a": 1}', encoding="utf-8")
+    assert read(f"x:=@{tmp_path}/some.json") == {"x": {"a": 1}}
+    assert read(STDIN_WORD, stdin='\ufeff{"a": 1}') == {"a": 1}
+
+
 def test_json_that_is_nested_too_deep_is_refused():
     with pytest.raises(ArgumentError, match="takes JSON"):
         read("a:=" + "[" * 100_000)

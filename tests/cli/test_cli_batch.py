@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -120,8 +122,7 @@ async def test_a_reason_is_told_once_with_its_first_row_and_counted_at_the_end(r
     ran = await run_falq("batch", "rows.jsonl", *ECHO, "--out", "out", "--max-jobs", "1")
     first, counted = [line for line in ran.err.splitlines() if "disconnect" in line.lower()]
     assert first.startswith("row-000001 failed: ")
-    assert counted.startswith("9 rows failed: ")
-    assert counted.endswith("(the first: row-000001)")
+    assert counted.startswith("9 rows failed, first told of row-000001: ")
 
 
 async def test_without_a_network_the_reason_is_told_at_once(start_falq, prompts):
@@ -129,9 +130,10 @@ async def test_without_a_network_the_reason_is_told_at_once(start_falq, prompts)
     command = await start_falq("batch", prompts, *ECHO, "--out", "out", "--max-jobs", "1", **reach)
     assert "row-000001 not sent: " in await command.wait_says("not sent")
     command.interrupt()
-    await command.wait_says("stopping")
-    command.interrupt()
-    assert (await command.ended()).code == 130
+    ended = await command.ended()
+    assert ended.code == 5
+    assert "20 left" in ended.out
+    assert "go on with: falq resume" in ended.err
 
 
 REFUSED = Scenario(
@@ -155,7 +157,35 @@ async def test_a_dry_run_checks_every_row_and_estimates_the_good_ones(run_falq, 
     assert (ran.data["rows"], ran.data["bad_rows"], ran.data["estimated_usd"]) == (2, 50, 1.0)
     assert "50 bad rows" in ran.err
     assert "and 30 more" in ran.err
-    assert "the 2 good ones" in ran.err
+    assert "what is good: 2 rows" in ran.err
+
+
+async def test_a_dry_run_says_what_is_to_be_uploaded_and_uploads_nothing(
+    run_falq, tmp_path, emulator
+):
+    (tmp_path / "large.bin").write_bytes(b"x" * (8 * 1024 * 1024 + 1))
+    (tmp_path / "small.bin").write_bytes(b"x" * 10)
+    names = ["large.bin", "large.bin", "small.bin"]
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"a@": "{name}"}}\n' for name in names))
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--dry-run")
+    assert ran.data["uploads"] == {"files": 1, "bytes": 8 * 1024 * 1024 + 1}
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--dry-run", "--upload", "always")
+    assert ran.data["uploads"] == {"files": 2, "bytes": 8 * 1024 * 1024 + 11}
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--dry-run", "--upload", "never")
+    assert (ran.code, ran.data["bad_rows"], ran.data["uploads"]["files"]) == (1, 2, 0)
+    assert "8388608 is the most" in ran.err
+    assert emulator.stats().uploads == 0
+
+
+async def test_a_batch_uploads_what_it_is_told_to(run_falq, tmp_path, emulator):
+    (tmp_path / "a.txt").write_text("hello")
+    (tmp_path / "rows.jsonl").write_text('{"a@": "a.txt"}\n')
+    ran = await run_falq(
+        "batch", "rows.jsonl", *ECHO, "--json", "--out", "out", "--upload", "always"
+    )
+    assert ran.code == 0, ran
+    assert ran.data["result"]["a"].endswith("a.txt")
+    assert emulator.stats().uploads == 1
 
 
 async def test_a_page_that_cannot_be_written_says_why_and_how_to_write_it(run_falq, tmp_path):
@@ -276,6 +306,56 @@ async def test_a_journal_that_is_not_there_is_named(run_falq):
         assert "nowhere.sqlite" in ran.err
 
 
+async def test_a_file_that_is_no_journal_is_wrong_usage(run_falq, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}\n" * 20)
+    for command in (("resume",), ("journal", "show")):
+        ran = await run_falq(*command, "rows.jsonl")
+        assert (ran.code, ran.out) == (2, "")
+        assert "rows.jsonl is no journal" in ran.err
+    assert (tmp_path / "rows.jsonl").read_text() == "{}\n" * 20
+
+
+async def test_a_file_in_place_of_a_folder_and_a_folder_in_place_of_a_file_are_named(
+    run_falq, prompts, tmp_path
+):
+    (tmp_path / "taken").write_text("")
+    ran = await run_falq("batch", prompts, *ECHO, "--out", "taken")
+    assert ran.code == 2
+    assert "taken is a file; name a folder" in ran.err
+    ran = await run_falq("batch", str(tmp_path), *ECHO)
+    assert ran.code == 2
+    assert "is a folder; name a file of rows in it" in ran.err
+
+
+async def test_a_name_that_the_locale_cannot_read_works_all_the_same(run_falq, prompts, tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ran = await run_falq("batch", prompts, *ECHO, "--out", "déjà", **plain)
+    assert ran.code == 0, ran
+    assert len(read_lines(tmp_path / "déjà")) == 20
+    ran = await run_falq("resume", "déjà/journal.sqlite", **plain)
+    assert ran.code == 0, ran
+
+
+async def test_a_batch_whose_reader_goes_ends_with_1_and_says_how_to_go_on(
+    reach, prompts, tmp_path
+):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "falq", "batch", prompts, *ECHO, "--out", "out", "--json"),
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1"} | reach,
+        cwd=tmp_path,
+    )
+    os.close(writer)
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert (process.returncode, b"Broken pipe" in said) == (1, False), said
+    assert b"Go on with: falq resume" in said
+    assert b"Traceback" not in said
+
+
 async def test_nothing_that_a_batch_says_or_writes_holds_the_key(
     run_falq, prompts, tmp_path, emulator
 ):
@@ -301,3 +381,45 @@ async def test_a_full_disk_ends_clean_says_so_and_leaves_the_journal_whole(
     assert emulator.stats().duplicates == 0
     for line in read_lines(tmp_path / "out"):
         assert line["status"] == "succeeded"
+
+
+async def test_validated_rows_are_refused_by_line_and_field_before_anything_is_spent(
+    run_falq, tmp_path, emulator
+):
+    rows = [{"prompt": "a cat"}, {"prompt": "a cat", "steps": 4}, {"prompt": 7}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("batch", "rows.jsonl", "--endpoint", "fal-ai/flux/schnell", "--validate")
+    checked = await run_falq(*words, "--dry-run")
+    assert checked.code == 1
+    assert (checked.data["rows"], checked.data["bad_rows"]) == (1, 2)
+    ran = await run_falq(*words, "--out", "out")
+    assert (ran.code, ran.out) == (2, ""), ran
+    for said in (checked.err, ran.err):
+        assert "steps does not exist; did you mean 'num_inference_steps'?" in said
+        assert "prompt is 7; give " in said
+        assert said.index("line 2") < said.index("line 3")
+    assert emulator.stats().submits == 0
+    skipped = await run_falq(*words, "--out", "out", "--on-bad-row", "skip", "--no-download")
+    assert "1 succeeded, 2 bad rows" in skipped.out
+    assert emulator.stats().submits == 1
+
+
+async def test_an_endpoint_without_a_schema_is_told_when_rows_are_validated(run_falq, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"n": 1}\n')
+    ran = await run_falq("batch", "rows.jsonl", *ECHO, "--validate", "--dry-run")
+    assert ran.code == 0
+    assert "acme/echo has no schema; its arguments are not checked" in ran.err
+
+
+async def test_a_page_is_not_written_over_a_folder_and_leaves_nothing_beside_it(run_falq, tmp_path):
+    (tmp_path / "p.txt").write_text("a cat\n")
+    await run_falq("batch", "p.txt", *ECHO, "--out", "out")
+    (tmp_path / "pages").mkdir()
+    for target in ("pages", "/"):
+        ran = await run_falq("report", "out/journal.sqlite", "--to", target)
+        assert (ran.code, ran.out) == (1, "")
+        assert "Is a directory" in ran.err
+    ran = await run_falq("report", "out/journal.sqlite", "--to", "nowhere/x.html")
+    assert ran.code == 1
+    assert ran.err.strip().endswith("nowhere/x.html")
+    assert not (tmp_path / ".pages.part").exists()

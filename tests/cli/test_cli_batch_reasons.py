@@ -21,7 +21,15 @@ def test_the_first_row_of_a_reason_is_named_and_the_others_are_counted():
     reasons = Reasons()
     lines = [reasons.take(failed(f"row-{n}", f"the runner {n} is gone")) for n in range(3)]
     assert lines == ["row-0 failed: the runner 0 is gone", None, None]
-    assert reasons.counted() == ["3 rows failed: the runner 0 is gone (the first: row-0)"]
+    assert reasons.counted() == ["3 rows failed, first told of row-0: the runner 0 is gone"]
+
+
+def test_a_long_reason_is_told_in_full_once():
+    reasons = Reasons()
+    lines = [reasons.take(failed(f"row-{n}", "no connection " * 10)) for n in range(2)]
+    assert str(lines[0]).count("no connection") == 10
+    (line,) = reasons.counted()
+    assert line.count("no connection") < 6
 
 
 def test_ids_do_not_make_two_reasons_of_one():

@@ -85,7 +85,7 @@ async def test_the_emulators_export_line_works_as_printed_also_over_tls(
     command.interrupt()
     ended = await command.ended()
     assert ended.code == 130
-    assert "1 jobs (1 succeeded)" in ended.err
+    assert "1 job (1 succeeded)" in ended.err
 
 
 async def test_a_scenario_file_rules_the_emulator_and_a_bad_one_is_exit_3(start_falq, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,9 @@ async def test_a_stub_is_printed_or_written_and_nothing_else_is_written_over(loo
     with pytest.raises(ArgumentError, match="no stub"):
         await look_up("stub", SCHNELL, to=mine)
     assert mine.read_text() == "precious = 1\n"
+    # Its end would never come.
+    with pytest.raises(ArgumentError, match="no stub"):
+        await look_up("stub", SCHNELL, to=Path("/dev/zero"))
 
 
 async def test_a_reader_gets_columns(look_up):

@@ -63,6 +63,12 @@ async def test_every_command_has_help_and_takes_no_key(run_falq):
         assert "--key" not in ran.out
 
 
+async def test_help_comes_out_on_a_terminal_that_knows_ascii_alone(run_falq):
+    ran = await run_falq("--help", PYTHONIOENCODING="ascii")
+    assert (ran.code, ran.err) == (0, "")
+    assert "130 interrupted" in ran.out
+
+
 async def test_version_is_the_packages(run_falq):
     import falq
 
@@ -107,6 +113,13 @@ async def test_a_wrong_key_is_exit_3(run_falq):
     assert ran.code == 3
     assert "401" in ran.err
     assert MARKER not in ran.out + ran.err
+
+
+async def test_a_wrong_key_is_exit_3_for_a_cancel_too(run_falq):
+    ids = ("acme/echo", "019f72e4-5e1e-7143-8a50-9d1f0f3c2b11")
+    ran = await run_falq("cancel", *ids, FAL_KEY=CANARY)
+    assert (ran.code, ran.out) == (3, "")
+    assert "401" in ran.err
 
 
 async def test_no_network_is_exit_1_with_one_clear_line(run_falq):

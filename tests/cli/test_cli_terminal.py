@@ -83,3 +83,20 @@ async def test_a_batch_is_drawn_on_a_terminal_with_its_bar_on_a_line_of_its_own(
     assert "Traceback" not in seen
     assert "running" in seen
     assert not re.search(r"━[^\r\n]*running", seen)
+
+
+async def test_data_that_come_while_a_line_is_drawn_go_to_stdout_all_the_same(reach):
+    code, out, seen = await watch_falq("stream", "acme/echo", "n:=1", **reach)
+    assert code == 0
+    assert out.splitlines()[-1] == '{"n": 1}'
+    assert len(out.splitlines()) == 4
+    assert '{"n": 1}' not in seen
+
+
+async def test_the_rows_of_a_batch_go_to_stdout_while_its_picture_is_drawn(reach, tmp_path):
+    manifest = tmp_path / "rows.jsonl"
+    manifest.write_text('{"n": 1}\n{"n": 2}\n')
+    words = ("batch", str(manifest), "--endpoint", "acme/echo", "--out", str(tmp_path / "out"))
+    code, out, _ = await watch_falq(*words, "--json", **reach)
+    assert code == 0
+    assert len(out.splitlines()) == 2

@@ -198,3 +198,19 @@ async def test_a_restart_finds_what_the_session_before_it_lost(reconciling):
             handles = await session.recover()
             assert [await one for one in handles] == [{"n": 0}, {"n": 1}]
     assert emulator.stats().submits == 2
+
+
+@pytest.mark.slow
+async def test_a_session_that_always_looks_for_something_remembers_no_more_and_more(a_session):
+    # Each tenth, so that the search for one begins before that for the last one ends.
+    fault = Fault("reset", "submit", when="before", nth=tuple(range(10, 400, 10)))
+    emulator = LoopbackEmulator(Scenario(runners=100, run_s=1.0, faults=(fault,)))
+    async with a_session(emulator, delivery="reconcile", settle_s=600) as session:
+        held, sizes = [], []
+        for n in range(400):
+            held.append(asyncio.ensure_future(session.submit("acme/echo", {"n": n})))
+            await asyncio.sleep(30)
+            sizes.append(len(session._engine._reconciler._claims))
+            assert n < 10 or session.statistics().reconciling > 0
+        assert max(sizes[200:]) < 1.5 * max(sizes[:150])
+        await asyncio.gather(*held, return_exceptions=True)

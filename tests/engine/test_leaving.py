@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -55,6 +56,43 @@ async def test_every_accepted_job_is_named_however_the_session_is_left(a_session
         assert isinstance(life.exception(), LeavingError)
     elif way == "cancel":
         assert life.cancelled()
+
+
+@pytest.mark.slow
+async def test_others_get_a_turn_while_a_thousand_jobs_are_ended(a_session):
+    emulator = LoopbackEmulator(Scenario(runners=1000, run_s=1000.0))
+    session = a_session(emulator, max_jobs=1000)
+    left: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            now = session.statistics()
+            left.append(now.watched + now.waiting)
+            await asyncio.sleep(0)
+
+    async with session:
+        callers = [asyncio.create_task(session.submit("acme/echo", {})) for _ in range(2000)]
+        await asyncio.sleep(30)
+        watching = asyncio.create_task(watch())
+    watching.cancel()
+    assert (left[0], left[-1]) == (2000, 0)
+    assert max(before - after for before, after in pairwise(left)) <= 200
+    assert len(session.unfinished) == 1000
+    await asyncio.gather(*callers, return_exceptions=True)
+
+
+async def test_no_job_in_line_is_sent_while_a_closing_session_ends_others(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=1000.0))
+    session = a_session(emulator, max_jobs=300)
+    async with session:
+        callers = [asyncio.create_task(session.submit("acme/echo", {})) for _ in range(1000)]
+        await asyncio.sleep(30)
+    endings = await asyncio.gather(*callers, return_exceptions=True)
+    assert len(emulator.app.queue.jobs) == 300
+    assert emulator.stats().calls == {"submit": 300, "status": emulator.stats().calls["status"]}
+    unsent = [ending for ending in endings if isinstance(ending, falq.SessionClosedError)]
+    assert len(unsent) == 700
+    assert not any(error.possibly_billed or error.request_id for error in unsent)
 
 
 async def test_nothing_waits_when_nothing_is_in_flight(a_session):

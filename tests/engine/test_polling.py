@@ -148,3 +148,18 @@ async def test_all_results_come_before_polls_when_calls_are_few(a_session):
         await asyncio.gather(*(session.subscribe("acme/echo", {}) for _ in range(200)))
         # 600 calls that every client must make take 30 s; polls may add as much.
         assert now() <= 75.0
+
+
+async def test_jobs_that_were_attached_to_teach_no_run_times(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=30.0, runners=50))
+    async with a_session(emulator) as session:
+        handles = [await session.submit("acme/echo", {"n": n}) for n in range(10)]
+    await asyncio.sleep(25.0)
+    async with a_session(emulator) as session:
+        # Five seconds of each are left: nobody knows that they ran for thirty.
+        await asyncio.gather(
+            *(session.handle("acme/echo", str(one.request_id)).wait() for one in handles)
+        )
+        assert session._engine.forecaster.dump() == {}
+        await session.subscribe("acme/echo", {"n": 10})
+        assert session._engine.forecaster.dump()["acme/echo"] == pytest.approx([30.0], abs=0.2)

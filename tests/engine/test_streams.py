@@ -266,6 +266,50 @@ async def test_a_server_that_is_overrun_is_asked_for_fewer_streams(a_session):
         assert loop.time() - began < 15
 
 
+async def test_one_job_may_be_followed_by_a_stream_where_the_others_are_polled(a_session):
+    emulator = quiet(run_s=30, runners=9)
+    async with a_session(emulator) as session:
+        await session.subscribe("acme/echo", {"n": 1}, completion="stream")
+        assert session.statistics().calls == {"submit": 1, "stream": 1, "result": 1}
+        await session.subscribe("acme/echo", {"n": 2}, completion="poll")
+        inputs = [{"n": 3}, {"n": 4}]
+        outcomes = [one async for one in session.map("acme/echo", inputs, completion="stream")]
+        assert [one.error for one in outcomes] == [None, None]
+        calls = session.statistics().calls
+        assert calls["stream"] == 3
+        assert 0 < calls["status"] < 12
+
+
+async def test_one_job_may_be_polled_where_the_others_are_followed(a_session):
+    emulator = quiet(run_s=30)
+    async with a_session(emulator, completion="stream") as session:
+        await session.subscribe("acme/echo", {"n": 1}, completion="poll")
+        assert "stream" not in session.statistics().calls
+        await session.subscribe("acme/echo", {"n": 2})
+        assert session.statistics().calls["stream"] == 1
+
+
+async def test_a_misspelt_completion_is_refused_before_anything_is_sent(a_session):
+    emulator = quiet()
+    async with a_session(emulator) as session:
+        with pytest.raises(falq.ArgumentError, match="completion"):
+            await session.submit("acme/echo", {}, completion="streams")
+        with pytest.raises(falq.ArgumentError, match="completion"):
+            session.map("acme/echo", [{}], completion="streams")
+    assert emulator.stats().submits == 0
+
+
+async def test_what_streams_tell_of_run_times_spares_polled_jobs_their_checks(a_session):
+    emulator = quiet(run_s=30)
+    async with a_session(emulator, completion="stream") as session:
+        for n in range(12):
+            await session.subscribe("acme/echo", {"n": n})
+        assert session.statistics().polls == 0
+        await session.subscribe("acme/echo", {"n": 12}, completion="poll")
+        # Eight and more without what was learned.
+        assert session.statistics().polls <= 4
+
+
 def test_the_settings_are_checked(a_session):
     with pytest.raises(falq.ConfigError, match="completion"):
         a_session(quiet(), completion="sse")

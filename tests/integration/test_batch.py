@@ -294,6 +294,32 @@ async def test_a_refused_key_stops_the_batch(emulator, tmp_path):
     assert emulator.stats().submits < 50
 
 
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(
+            run_s=0.5, runners=50, faults=(Fault("json_error", "status", status_code=403, nth=1),)
+        )
+    ],
+)
+async def test_a_key_that_may_not_look_at_its_jobs_stops_the_batch(emulator, tmp_path):
+    async with Batch(
+        echoes(500), out=tmp_path, gateway=emulator.gateway, endpoint=ECHO, max_jobs=5
+    ) as batch:
+        with pytest.raises(AuthenticationError) as caught:
+            async for _ in batch:
+                pass
+        assert (await batch.summary()).left > 480
+    assert caught.value.request_id
+    sent = emulator.stats().submits
+    assert sent < 20
+    async with Batch(
+        None, journal=tmp_path / "journal.sqlite", gateway=emulator.gateway, max_jobs=50
+    ) as batch:
+        assert len([outcome async for outcome in batch]) > 480
+    assert (emulator.stats().jobs, emulator.stats().duplicates) == (500, 0)
+
+
 async def test_another_account_may_not_go_on_with_a_batch(emulator, tmp_path):
     await run(emulator, echoes(2), tmp_path)
     other = Fal(key="other:key", queue_url=emulator.url, api_url=emulator.gateway.api_url)
@@ -405,6 +431,19 @@ async def test_a_later_run_tells_its_own_counts_and_those_of_the_batch(emulator,
     assert second.spent_usd == pytest.approx(0.5)
     assert second.this_run.spent_usd == pytest.approx(0.2)
     assert second.file_bytes > second.this_run.file_bytes > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [Scenario(run_s=0.5, runners=50)])
+async def test_a_run_that_fetches_what_an_earlier_one_sent_has_spent_nothing(
+    emulator, tmp_path, until
+):
+    prices = {ECHO: Price(0.1, "job")}
+    await leave_at_once(emulator, echoes(3), tmp_path, until, prices=prices)
+    _, summary = await run(emulator, None, tmp_path)
+    assert (summary.this_run.rows, emulator.stats().jobs) == (3, 3)
+    assert summary.spent_usd == pytest.approx(0.3)
+    assert summary.this_run.spent_usd == pytest.approx(0.0)
 
 
 async def test_progress_counts_every_row_in_one_place_and_the_failures_of_earlier_runs(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import falq
+from falq._core.messages import Call, Origin, Verb
 from falq.emulator import Emulator, Fault, Scenario
 
 LEAVE = """
@@ -168,6 +169,18 @@ async def test_closing_in_another_task_than_the_opening_one():
         await asyncio.create_task(session.aclose())
         with pytest.raises(falq.SessionClosedError):
             await session.submit("acme/echo", {})
+
+
+async def test_whoever_asks_after_the_end_is_told_that_the_session_is_closed():
+    async with Emulator() as emulator:
+        async with falq.Session(emulator.gateway) as session:
+            client = session._opened.client
+            call = Call(Verb.PLATFORM, "GET", "/models", origin=Origin.PLATFORM)
+            assert (await client.ask(call)).status_code == 200
+        with pytest.raises(falq.SessionClosedError):
+            await client.ask(call)
+        with pytest.raises(falq.SessionClosedError):
+            await client.listen(call, idle_s=1.0)
 
 
 INTERRUPTED = """

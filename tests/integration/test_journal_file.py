@@ -9,12 +9,14 @@ import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from falq._journal.memory import MemoryJournal
 from falq._journal.opening import CHECK_S, open_database, refuse_remote
 from falq._journal.records import PlannedJob
-from falq._journal.schema import MIGRATIONS
+from falq._journal.schema import MIGRATIONS, migrate
 from falq._journal.sqlite import SqliteJournal
 from falq._journal.states import RecordState
 from falq.errors import (
@@ -176,11 +178,37 @@ async def test_an_older_journal_is_copied_aside_before_it_is_changed(path: Path)
     newer = (*MIGRATIONS, ("ALTER TABLE job ADD COLUMN fresh TEXT",))
     for _ in range(2):
         open_database(path, migrations=newer).close()
-    copy = path.with_name("journal.db.v1.1.bak")
+    copy = path.with_name(f"journal.db.v{len(MIGRATIONS)}.1.bak")
     assert [file.name for file in files_beside(path) if file.suffix == ".bak"] == [copy.name]
     assert mode_of(copy) == 0o600
     async with SqliteJournal(copy) as old:
         assert await old.load_job(number=1) is not None
+
+
+async def test_a_journal_of_the_first_version_goes_on_with_its_jobs(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection, MIGRATIONS[:1])
+    connection.execute(
+        "INSERT INTO job (seq, endpoint, input_sha256, options, extra, planned_at) "
+        "VALUES (1, 'a/b', 'known', '{}', '{}', 0.0)"
+    )
+    connection.close()
+    async with SqliteJournal(path) as journal:
+        await journal.record_sending(1, intent_id="i1", sent_at=1.0)
+        job = await journal.load_job(number=1)
+    assert job is not None
+    assert (job.input_sha256, job.sent_sha256, job.attempts) == ("known", None, 1)
+
+
+@pytest.mark.parametrize("kind", [SqliteJournal, MemoryJournal])
+async def test_the_hash_of_what_was_sent_is_that_of_the_last_attempt(path: Path, kind: Any) -> None:
+    async with kind(path) if kind is SqliteJournal else kind() as journal:
+        await journal.plan([A_JOB])
+        for n, sent_sha256 in enumerate(["first", "second", None]):
+            await journal.record_sending(1, intent_id=f"i{n}", sent_at=0.0, sent_sha256=sent_sha256)
+            job = await journal.load_job(number=1)
+            assert (job.sent_sha256, job.input_sha256) == (sent_sha256, A_JOB.input_sha256)
+            await journal.record_not_sent(1, "no")
 
 
 async def test_a_file_system_without_a_write_ahead_log_is_refused(path: Path) -> None:

@@ -189,7 +189,7 @@ async def test_a_restarted_server_counts_the_jobs_and_the_money_of_the_one_befor
         assert "the budget does not allow it" in told["error"]
         request = {"app_id": "acme/echo", "request_id": added["request_id"]}
         assert (await ask(client, "get_request_status", **request))["status"] == "IN_PROGRESS"
-    assert "1 jobs of an earlier server are on the way" in said(tmp_path)
+    assert "on the way from an earlier server: 1 job" in said(tmp_path)
     assert "0.0100 held for jobs that were not seen to end" in said(tmp_path)
     assert emulator.stats().submits == 1
 

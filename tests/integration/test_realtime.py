@@ -236,6 +236,20 @@ async def test_what_refuses_a_socket_is_raised_where_it_is_opened(fault, error):
         assert emulator.stats().calls.get("socket", 0) <= 1
 
 
+async def test_a_gateway_without_uploads_opens_sockets_with_tokens():
+    async with running() as emulator:
+        gateway = falq.Fal(
+            key=emulator.key,
+            queue_url=emulator.url,
+            run_url=f"{emulator.url}/_run",
+            rest_url=f"{emulator.url}/_rest",
+        )
+        async with falq.Session(gateway) as session, session.realtime(APP) as live:
+            await live.send({"n": 1})
+            assert await live.recv() == {"n": 1}
+        assert emulator.stats().tokens == 1
+
+
 async def test_a_wrong_key_is_told_of_on_either_way():
     async with running() as emulator:
         gateway = falq.Fal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import traceback
@@ -173,6 +174,12 @@ async def test_a_signed_address_takes_what_the_cdn_does_not(path, tmp_path):
         assert emulator.stats().calls["upload_initiate"] == 1
 
 
+async def test_the_older_name_of_the_cdn_is_the_cdn():
+    async with storage() as (emulator, session):
+        await session.upload(b"x", "text/plain", repository="cdn", fallback_repository="cdn")
+        assert emulator.stats().calls == {"upload_token": 1, "upload": 1}
+
+
 async def test_without_a_fall_back_the_first_way_decides():
     async with storage(Fault("json_error", "upload", every=1)) as (emulator, session):
         with pytest.raises(falq.ServerError):
@@ -241,6 +248,19 @@ async def test_a_wrong_option_is_refused_before_anything_is_sent(options):
         with pytest.raises(ArgumentError):
             await session.upload(b"x", "text/plain", **options)
         assert emulator.stats().calls == {}
+
+
+async def test_content_that_is_not_what_was_promised_is_refused_before_a_byte_is_sent(path):
+    digest = hashlib.sha256(BODY).hexdigest()
+    async with storage() as (emulator, session):
+        good = falq.Upload(path, sha256=digest)
+        assert "a" in await session.subscribe("acme/echo", {"a": good})
+        path.write_bytes(BODY[:-1] + b"!")
+        for given in (path, path.read_bytes()):
+            changed = falq.Upload(given, "text/plain", sha256=digest)
+            with pytest.raises(ArgumentError, match="has changed"):
+                await session.subscribe("acme/echo", {"a": changed})
+        assert (emulator.stats().uploads, emulator.stats().jobs) == (1, 1)
 
 
 async def test_progress_tells_of_every_byte_and_ends_with_the_whole(path):

@@ -14,8 +14,10 @@ from falq.models import (
     ImageSize,
     ImagesOutput,
     MinimaxVideo01,
+    OutputPart,
     TypedHandle,
     TypedOutcome,
+    TypedOutputStream,
     Whisper,
 )
 from falq.platform import Estimate, ModelInfo, ModelSchema, Price
@@ -51,7 +53,19 @@ async def check_each_output(session: falq.Session) -> None:
     assert_type(await session.run(FluxSchnell(prompt="a")), ImagesOutput)
 
 
+async def check_streams_and_recovered_jobs(session: falq.Session) -> None:
+    stream = session.stream(FluxSchnell(prompt="a cat"), timeout=5)
+    assert_type(stream, TypedOutputStream[ImagesOutput])
+    async for part in stream:
+        assert_type(part, ImagesOutput | OutputPart)
+    assert_type(await stream.done(), ImagesOutput)
+    assert_type(await session.recover(FluxSchnell), list[TypedHandle[ImagesOutput]])
+    assert_type(await session.recover(), list[falq.Handle])
+    assert_type(await session.recover("a/b", resume_planned=True), list[falq.Handle])
+
+
 async def check_plain_calls_stay_plain(session: falq.Session) -> None:
+    assert_type(session.stream("a/b", {"prompt": "a"}), falq.OutputStream)
     assert_type(await session.subscribe("a/b", {"prompt": "a"}, validate=True), Any)
     assert_type(await session.submit("a/b"), falq.Handle)
     assert_type(await session.run("a/b", {"prompt": "a"}), Any)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import traceback
 from typing import Any
 
@@ -79,6 +80,37 @@ def test_what_is_wrong_in_the_environment_is_named_by_its_variable_and_never_ech
     assert all(word in str(caught.value) for word in words)
     assert caught.value.setting in words
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def shown_with_locals(error):
+    """What a traceback with its locals shows below the caller's own frame."""
+    shown = []
+    for frame, _ in traceback.walk_tb(error.__traceback__.tb_next):
+        for value in frame.f_locals.values():
+            # What a refusal broke off half-way has no repr at all.
+            with contextlib.suppress(AttributeError):
+                shown.append(repr(value))
+    return " ".join(shown)
+
+
+@pytest.mark.parametrize("kind", LACKS)
+def test_what_is_wrong_in_the_environment_leaves_no_key_among_the_locals(kind, monkeypatch):
+    for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET", "MATON_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in LACKS[kind][0].items():
+        monkeypatch.setenv(name, value.replace(KEY, f"id:{CANARY}"))
+    with pytest.raises(ConfigError) as caught:
+        build_config()
+    shown = shown_with_locals(caught.value)
+    assert "<variables>" in shown
+    assert CANARY not in shown
+
+
+def test_a_session_with_a_refused_key_shows_it_nowhere(monkeypatch):
+    monkeypatch.setenv("FAL_KEY", f"{CANARY} has a space")
+    with pytest.raises(ConfigError) as caught:
+        falq.Session()
+    assert CANARY not in shown_with_locals(caught.value)
 
 
 def test_a_gateway_without_a_key_is_given_the_one_of_the_environment():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import pickle
 import traceback
@@ -51,7 +52,7 @@ def test_a_key_is_shown_nowhere(gateway):
 def test_a_key_in_the_locals_of_a_traceback_is_masked():
     def fail() -> None:
         key, headers = FAL.key, FAL.auth_headers()
-        raise RuntimeError(len(key) + len(headers))
+        raise RuntimeError(bool(key) + len(headers))
 
     try:
         fail()
@@ -76,6 +77,24 @@ def test_a_key_is_not_copied_either(secret):
         copy.copy(secret)
 
 
+def test_a_key_is_no_text_that_json_or_a_concatenation_would_take():
+    assert not isinstance(FAL.key, str)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        json.dumps({"key": FAL.key})
+    with pytest.raises(TypeError):
+        "Key " + FAL.key
+    with pytest.raises(TypeError):
+        "".join([FAL.key])
+
+
+def test_keys_that_are_equal_are_the_same_key():
+    assert FAL.key == Secret(KEY)
+    assert hash(FAL.key) == hash(Secret(KEY))
+    assert len({FAL.key, Secret(KEY), Secret(CANARY)}) == 2
+    assert FAL.key != KEY
+    assert not Secret("")
+
+
 def test_what_goes_onto_the_wire_is_the_key_itself():
     header = FAL.auth_headers()["Authorization"]
     assert isinstance(header, HeaderSecret)
@@ -84,6 +103,46 @@ def test_what_goes_onto_the_wire_is_the_key_itself():
     assert MATON.auth_headers()["Authorization"].encode() == f"Bearer {CANARY}".encode()
     assert FAL.key.reveal() == KEY
     assert type(FAL.key.reveal()) is str
+
+
+def test_a_key_is_read_from_the_file_that_a_path_names(tmp_path):
+    path = tmp_path / "key"
+    path.write_text(f"{KEY}\r\n")
+    gateway = falq.Fal(key=path)
+    assert gateway.key.reveal() == KEY
+    path.write_text(CANARY)
+    assert falq.Maton(key=path).key.reveal() == CANARY
+    # What it holds later is nothing to a gateway that was made.
+    assert gateway.key.reveal() == KEY
+    assert CANARY not in repr(gateway)
+
+
+BAD_KEY_FILES = [
+    (b"", "is empty"),
+    (b" \n", "is empty"),
+    (CANARY.encode() + b"\xff:b", "holds no key"),
+    (f"{CANARY}:a\n{CANARY}:b".encode(), "control character"),
+    (CANARY.encode(), "one colon"),
+    (CANARY.encode() * 1000, "one colon"),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), BAD_KEY_FILES, ids=[f"file {n}" for n in range(len(BAD_KEY_FILES))]
+)
+def test_a_file_without_a_key_is_refused_without_an_echo(tmp_path, data, reason):
+    path = tmp_path / "key"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        falq.Fal(key=path)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert CANARY not in shown
+
+
+def test_a_key_file_that_is_not_there_is_named(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read from"):
+            falq.Fal(key=path)
 
 
 BAD_KEYS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,3 +92,29 @@ def test_jobs_that_move_often_keep_one_place():
         line.place("moves", position)
     line.place("behind", 500)
     assert line.head(9) == ["moves", "behind"]
+
+
+def test_a_line_that_was_not_seen_to_move_says_nothing_of_a_start():
+    line = Line()
+    assert line.wait_s(3) is None
+    line.record_pace(0, 60.0)
+    # Who was pushed back by others has not seen the line move either.
+    line.record_pace(-5, 60.0)
+    assert line.wait_s(3) is None
+
+
+def test_the_pace_of_a_line_tells_the_wait_for_a_start():
+    line = Line()
+    line.record_pace(10, 20.0)
+    assert line.wait_s(0) == 2.0
+    assert line.wait_s(9) == 20.0
+
+
+def test_what_a_line_did_lately_counts_more_than_what_it_did_before():
+    line = Line()
+    for _ in range(20):
+        line.record_pace(10, 10.0)
+    assert line.wait_s(0) == pytest.approx(1.0)
+    for _ in range(5):
+        line.record_pace(1, 10.0)
+    assert 2.5 < line.wait_s(0) < 10.0

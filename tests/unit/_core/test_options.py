@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falq._core.options import check_options, option_headers
+from falq._core.options import check_options, option_headers, start_timeout_of
 from falq.errors import ArgumentError
 from falq.model import ObjectLifecycle, SubmitOptions
 
@@ -170,6 +170,16 @@ def test_what_passes_the_check_cannot_break_out_of_its_header(options):
         assert name.isprintable()
         assert value.isascii()
         assert value.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("own_s", "timeout_s", "told_s"),
+    [(None, None, None), (None, 60.0, 60.0), (5.0, 60.0, 5.0), (5.0, None, 5.0), (None, 1.0, None)],
+)
+def test_a_time_limit_is_told_as_the_time_to_start_in_unless_that_is_given(
+    own_s, timeout_s, told_s
+):
+    assert start_timeout_of(own_s, timeout_s) == told_s
 
 
 def test_a_lifecycle_that_passes_the_check_is_json():

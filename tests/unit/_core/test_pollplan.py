@@ -64,7 +64,7 @@ def test_a_queued_job_is_checked_the_less_often_the_further_back_it_stands():
 
 
 def test_a_position_that_falls_starts_the_curve_again():
-    plan = PollPlan(PollSettings(jitter=0.0))
+    plan = PollPlan(PollSettings(jitter=0.0, learns=False))
     plan.add("job", line="a", now=0.0, draw=0.5, position=3)
     found = [Queued(3), Queued(3), Queued(3), Queued(1), Queued(None), Queued(5)]
     now, gaps = 0.0, []
@@ -263,6 +263,18 @@ def test_no_running_job_goes_unchecked_for_more_than_a_minute_whatever_the_load(
     assert len(widest) == jobs
     # A check takes a tenth of a second, and there is room for 100 of them.
     assert max(widest) <= 60.0 + 0.3
+
+
+def test_after_a_sleep_of_the_machine_the_budget_spreads_the_checks():
+    plan = PollPlan(PollSettings(per_s=5.0, learns=False), burst=10)
+    for job in range(100):
+        plan.add(job, line="a", now=0.0, draw=0.5, keeps_pace=True)
+    assert not plan.take_due(0.0, 99)
+    slept_until = 3600.0
+    assert len(plan.take_due(slept_until, 99)) == 10
+    assert len(plan.take_due(slept_until + 1.0, 99)) == 5
+    # Whoever still waits when most of the longest gap has passed again goes at once.
+    assert len(plan.take_due(slept_until + 45.0, 99)) == 85
 
 
 def test_who_is_overdue_does_not_stand_behind_one_that_is_not():

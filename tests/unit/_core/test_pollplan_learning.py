@@ -285,3 +285,106 @@ def test_between_the_points_of_a_schedule_a_check_never_spins():
     watch = plan.add("job", line="a", now=0.0, draw=0.5, kinds=("short",))
     check(plan, 2.0, InProgress())
     assert watch.due >= 2.002
+
+
+def shared_line(*, settings=None, latest_s=4000.0):
+    """Return how late each of our jobs is seen to end behind strangers, and its checks.
+
+    One in forty is ours, in a line that ten places leave every three seconds.
+    """
+    found = []
+    for number in range(60):
+        plan = PollPlan(settings or PollSettings())
+        for _ in range(30):
+            plan.forecaster.record(("a",), 3.0, 3.0, told_s=3.0)
+        position = 20 + 7 * number
+        start, end = 0.3 * (position + 1), 0.3 * (position + 1) + 3.0
+        chance = random.Random(number)
+        plan.add("ours", line="a", now=0.0, draw=chance.random(), position=position, kinds=("a",))
+        now, checks = 0.0, 0
+        while "ours" in plan and now < latest_s:
+            now = plan.next_due(now)
+            for watch in plan.take_due(now, 1):
+                checks += 1
+                status = Queued(int((start - now) / 0.3)) if now < start else InProgress()
+                plan.record_status(
+                    watch,
+                    Completed() if now >= end else status,
+                    now=now,
+                    draw=chance.random(),
+                )
+        found.append((now - end, checks))
+    return found
+
+
+def test_the_pace_of_a_line_of_strangers_tells_when_a_job_starts():
+    by_pace = shared_line()
+    by_place = shared_line(settings=PollSettings(learns=False))
+    assert statistics.median(lag_s for lag_s, _ in by_pace) < 0.5
+    assert statistics.median(lag_s for lag_s, _ in by_place) > 1.0
+    assert max(checks for _, checks in by_pace) <= 25
+
+
+def test_a_line_that_stops_is_checked_no_more_often_than_one_that_stands():
+    plan = PollPlan(PollSettings(jitter=0.0))
+    plan.add("job", line="a", now=0.0, draw=0.5, position=50)
+    now, gaps = 0.0, []
+    for position in (50, 40, *[30] * 30):
+        now = plan.next_due(now)
+        (watch,) = plan.take_due(now, 9)
+        gaps.append(plan.record_status(watch, Queued(position), now=now, draw=0.5))
+    assert gaps[-20:] == [15.0] * 20
+
+
+def told_plan(*, runs=30):
+    """Return a plan that heard of jobs that ran for ten seconds, and checked none."""
+    plan = PollPlan(PollSettings())
+    for number in range(runs):
+        began = 100.0 * number
+        plan.add(number, line="a", now=began, draw=0.5, kinds=("a",), is_announced=True)
+        plan.record_told(number, Queued(4), now=began + 1.0)
+        plan.record_told(number, InProgress(), now=began + 20.0)
+        plan.record_told(number, InProgress(), now=began + 25.0)
+        plan.record_told(number, Completed(), now=began + 30.0)
+        plan.remove(number)
+    return plan
+
+
+def test_runs_that_were_told_of_as_they_happened_are_learned_to_the_second():
+    runs_s = told_plan().forecaster.dump()["a"]
+    assert len(runs_s) == 30
+    assert runs_s == pytest.approx([10.0] * 30)
+
+
+def test_what_a_stream_tells_of_one_job_is_known_of_those_that_are_polled():
+    plan = told_plan()
+    plan.add("polled", line="a", now=9000.0, draw=0.5, kinds=("a",))
+    assert plan.next_due(9000.0) == pytest.approx(9010.0, abs=1.0)
+
+
+def test_a_run_that_was_told_of_is_not_learned_again_by_a_check_on_the_way():
+    plan = PollPlan(PollSettings())
+    plan.add("job", line="a", now=0.0, draw=0.5, kinds=("a",))
+    (watch,) = plan.take_due(1.0, 9)
+    plan.record_told("job", Completed(), now=1.1)
+    plan.record_status(watch, Completed(), now=1.2, draw=0.5)
+    assert plan.forecaster.dump()["a"] == pytest.approx([1.1])
+
+
+def test_a_job_that_is_told_to_start_makes_the_next_in_line_due():
+    plan = PollPlan(PollSettings())
+    plan.add("told", line="a", now=0.0, draw=0.5, position=5, is_announced=True)
+    plan.add("next", line="a", now=0.0, draw=0.5, position=6)
+    plan.record_told("told", Queued(4), now=0.5)
+    (watch,) = plan.take_due(0.6, 9)
+    plan.record_status(watch, Queued(6), now=0.6, draw=0.5)
+    assert plan.next_due(0.6) > 2.0
+    plan.record_told("told", InProgress(), now=1.5)
+    assert [watch.job for watch in plan.take_due(1.5, 9)] == ["next"]
+
+
+def test_who_is_not_watched_is_told_of_in_vain():
+    plan = PollPlan(PollSettings())
+    plan.record_told("nobody", Completed(), now=1.0)
+    assert len(plan) == 0
+    assert plan.forecaster.dump() == {}

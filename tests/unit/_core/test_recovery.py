@@ -178,6 +178,12 @@ def test_the_window_begins_before_the_first_and_ends_after_now() -> None:
     assert window_of(many, NOW) == (NOW - 300.0 - SKEW_S, NOW + SKEW_S)
 
 
+def test_a_clock_that_was_set_back_turns_no_window_around() -> None:
+    (start, end) = window_of([lost(1, at=3600.0)], NOW)
+    assert start == NOW + 3600.0 - SKEW_S
+    assert end == NOW + 3600.0 + LONGEST_SUBMIT_S + SKEW_S
+
+
 def test_the_window_of_an_old_submit_does_not_reach_until_now() -> None:
     (start, end) = window_of([lost(1, at=-86400.0)], NOW)
     assert end - start == LONGEST_SUBMIT_S + 2 * SKEW_S

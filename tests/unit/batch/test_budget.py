@@ -53,6 +53,13 @@ def test_a_job_that_was_not_billed_costs_nothing():
     assert budget.spent_usd == 0.0
 
 
+def test_what_an_earlier_run_sent_is_not_spent_by_this_one():
+    budget = a_budget()
+    budget.settle(budget.hold(FLUX, {}), billable_units=2.0, is_sent_before=True)
+    budget.settle(budget.hold(FLUX, {}), billable_units=1.0)
+    assert (budget.spent_usd, budget.before_usd) == (pytest.approx(0.3), pytest.approx(0.2))
+
+
 def test_what_an_endpoint_has_billed_is_expected_of_the_next_job():
     budget = a_budget(None)
     budget.settle(budget.hold(FLUX, {"num_images": 2}), billable_units=5.0)

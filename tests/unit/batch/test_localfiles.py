@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from falq.batch.localfiles import FileShelf, resolve_files
 from falq.batch.problems import BadFieldError
 from falq.errors import ArgumentError
+from falq.media.upload_source import Upload
 
 DATA = b"\x89PNG picture"
 URL = "data:image/png;base64," + base64.b64encode(DATA).decode()
@@ -54,12 +56,72 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "field", "reason"), BAD)
 def test_a_file_that_cannot_be_sent_is_named_by_its_argument(folder, arguments, field, reason):
-    shelf = FileShelf(folder, limit_bytes=100)
+    shelf = FileShelf(folder, limit_bytes=100, upload="never")
     for look in (shelf.check, shelf.look_up):
         with pytest.raises(BadFieldError) as caught:
             look(arguments)
         assert caught.value.field == field
         assert reason in caught.value.reason
+
+
+MODES = [("auto", [False, True]), ("always", [True, True])]
+
+
+@pytest.mark.parametrize(("upload", "is_uploaded"), MODES)
+def test_a_file_above_the_limit_is_uploaded_or_all_are(folder, upload, is_uploaded):
+    shelf = FileShelf(folder, limit_bytes=100, upload=upload)
+    files = shelf.look_up({"urls@": ["cat.png", "big.png"]})
+    assert [file.is_uploaded for file in files] == is_uploaded
+
+
+def test_what_is_uploaded_is_handed_over_with_its_hash_and_never_read(folder):
+    arguments = {"small@": "cat.png", "large@": "big.png"}
+    files = FileShelf(folder, limit_bytes=100).look_up(arguments)
+    resolved = resolve_files(arguments, files)
+    assert resolved["small"] == URL
+    assert resolved["large"] == Upload(
+        folder / "big.png", "image/png", sha256=hashlib.sha256(b"x" * 101).hexdigest()
+    )
+
+
+@pytest.mark.parametrize(
+    ("upload", "reason"),
+    [
+        ("auto", "101 bytes; 100 is the most that is sent inside a request, and the maton gateway"),
+        ("always", "101 bytes; the maton gateway has no uploads"),
+    ],
+)
+def test_where_nothing_can_be_uploaded_a_file_is_refused_with_the_limit(folder, upload, reason):
+    shelf = FileShelf(folder, limit_bytes=100, upload=upload)
+    shelf.refuse_uploads("maton")
+    with pytest.raises(BadFieldError) as caught:
+        shelf.check({"image_url@": "big.png"})
+    assert reason in caught.value.reason
+
+
+def test_a_small_file_needs_no_upload_and_is_sent_by_any_gateway(folder):
+    shelf = FileShelf(folder, limit_bytes=100)
+    shelf.refuse_uploads("maton")
+    [file] = shelf.look_up({"image_url@": "cat.png"})
+    assert not file.is_uploaded
+
+
+def test_there_is_no_other_way_to_upload(folder):
+    with pytest.raises(ArgumentError, match="auto, always, never"):
+        FileShelf(folder, upload="sometimes")
+
+
+@pytest.mark.parametrize("change", ["grow", "vanish"])
+def test_an_upload_whose_file_has_another_size_or_is_gone_is_refused(folder, change):
+    arguments = {"image_url@": "big.png"}
+    files = FileShelf(folder, limit_bytes=100).look_up(arguments)
+    if change == "grow":
+        (folder / "big.png").write_bytes(b"x" * 102)
+    else:
+        (folder / "big.png").unlink()
+    with pytest.raises(ArgumentError, match=r"changed|No such file") as caught:
+        resolve_files(arguments, files)
+    assert caught.value.argument == "image_url@"
 
 
 def test_a_pipe_is_no_file_and_is_not_waited_for(folder):

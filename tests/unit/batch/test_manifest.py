@@ -220,10 +220,22 @@ def test_files_are_hashed_when_run_and_sent_as_data(tmp_path):
     assert again.content_sha256 != row.content_sha256
 
 
-def test_a_file_above_the_limit_makes_a_bad_row(tmp_path):
+@pytest.mark.parametrize("upload", ["auto", "never"])
+def test_a_file_above_the_limit_makes_a_bad_row_where_it_is_not_uploaded(tmp_path, upload):
     (tmp_path / "cat.png").write_bytes(b"x" * 11)
-    manifest = a_manifest({"image_url@": str(tmp_path / "cat.png")}, file_limit_bytes=10)
+    row = {"image_url@": str(tmp_path / "cat.png")}
+    manifest = a_manifest(row, file_limit_bytes=10, upload=upload)
+    manifest.refuse_uploads("maton")
     assert only_bad(manifest).field == "image_url@"
+
+
+def test_a_row_is_the_same_whichever_way_its_file_is_sent(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"x" * 11)
+    items = {"image_url@": str(tmp_path / "cat.png")}
+    [inside] = a_manifest(items).rows()
+    [uploaded] = a_manifest(items, upload="always").rows()
+    assert [file.is_uploaded for file in (*inside.files, *uploaded.files)] == [False, True]
+    assert inside.content_sha256 == uploaded.content_sha256
 
 
 REFUSED = [

@@ -54,8 +54,11 @@ def test_a_json_file_gives_the_scenario_that_it_says(tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("runers = 3", ["runers", "allowed are", "runners"]),
-        ('[[faults]]\nkind = "reset"\nverbs = "any"', ["verbs", "allowed are", "verb"]),
+        ("runers = 3", ["runers (did you mean runners?)", "falq.emulator.Scenario"]),
+        (
+            '[[faults]]\nkind = "reset"\nverbs = "any"',
+            ["verbs (did you mean verb?)", "falq.emulator.Fault"],
+        ),
         ('[[faults]]\nkind = "explode"', ["kind", "explode"]),
         ('runners = "3"', ["runners", "expected int"]),
         ('is_locked = "no"', ["is_locked", "expected bool"]),
@@ -63,7 +66,7 @@ def test_a_json_file_gives_the_scenario_that_it_says(tmp_path):
         ("speed = 0", ["speed"]),
         ("early_result = 500", ["early_result"]),
         ('advertised = "nowhere"', ["advertised", "nowhere"]),
-        ("not toml", ["scenario.toml"]),
+        ("not toml", ["scenario.toml", "no TOML"]),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path, text, named):
@@ -76,7 +79,7 @@ def test_a_wrong_file_is_refused_with_the_name_of_what_is_wrong(tmp_path, text, 
 
 
 def test_a_file_that_is_not_there_is_a_config_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"nothing\.json"):
+    with pytest.raises(ConfigError, match=r"nothing\.json: No such file"):
         Scenario.load(tmp_path / "nothing.json")
 
 

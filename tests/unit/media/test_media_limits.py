@@ -32,6 +32,12 @@ def test_the_files_of_a_run_share_its_limit_and_a_failed_one_gives_back():
     claim(allowance, second, 10, is_announced=False)
 
 
+def test_room_that_stays_free_is_told_where_it_is_what_is_missing():
+    allowance = Allowance(DownloadLimits(), free_bytes=lambda: 60 * 1024 * 1024)
+    with pytest.raises(OSError, match="with 64 MiB left free"):
+        claim(allowance, Share(), 10)
+
+
 def test_room_is_asked_for_with_all_that_is_still_to_come():
     free = 100
     allowance = Allowance(DownloadLimits(keep_free_bytes=20), free_bytes=lambda: free)
@@ -40,6 +46,7 @@ def test_room_is_asked_for_with_all_that_is_still_to_come():
     with pytest.raises(OSError, match="free some") as caught:
         claim(allowance, Share(), 31)
     assert caught.value.errno == errno.ENOSPC
+    assert "left free" not in str(caught.value)
     allowance.record(first, 50)
     free = 50
     claim(allowance, Share(), 30)

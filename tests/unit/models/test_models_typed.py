@@ -12,6 +12,7 @@ from falq.models import (
     ImagesOutput,
     TypedHandle,
     TypedOutcome,
+    TypedOutputStream,
     Whisper,
 )
 from falq.testing import LoopbackEmulator
@@ -117,3 +118,23 @@ async def test_a_failed_typed_job_raises_what_any_other_does(emulator):
     async with opened(emulator) as session:
         with pytest.raises(falq.JobInputError, match="image_url"):
             await session.subscribe(ClarityUpscaler(image_url="https://x.example/none.png"))
+
+
+class Parts:
+    """A stream of parts that are there already."""
+
+    request_id = "one"
+
+    def __init__(self, *parts):
+        self._parts = iter(parts)
+
+    async def __anext__(self):
+        return next(self._parts)
+
+
+async def test_a_part_that_is_no_object_is_an_error_with_the_request(emulator):
+    stream = TypedOutputStream(Parts({"half": 1}, b"bytes"), FluxSchnell)
+    assert (await anext(stream)).raw == {"half": 1}
+    with pytest.raises(falq.WireError) as caught:
+        await anext(stream)
+    assert (caught.value.endpoint, caught.value.request_id) == (SCHNELL, "one")

@@ -38,6 +38,20 @@ def test_each_origin_is_the_gateways_own():
     assert root_of(Fal(), Origin.PLATFORM) == "https://api.fal.ai/v1"
 
 
+def test_tokens_of_sockets_need_no_address_for_uploads():
+    addresses = {"run_url": "https://r.example", "rest_url": "https://t.example"}
+    gateway = Fal(key="a:b", queue_url="https://q.example", **addresses)
+    assert root_of(gateway, Origin.REST) == "https://t.example"
+    with pytest.raises(UnsupportedError, match="cdn_url"):
+        root_of(gateway, Origin.CDN)
+
+
+def test_the_key_of_another_queue_fetches_no_token_at_fal():
+    gateway = Fal(key="a:b", queue_url="https://q.example", run_url="https://r.example")
+    with pytest.raises(UnsupportedError, match="rest_url"):
+        root_of(gateway, Origin.REST)
+
+
 @pytest.mark.parametrize("gateway", [Maton(key="k"), Boastful()])
 def test_a_gateway_without_the_address_is_refused(gateway):
     with pytest.raises(UnsupportedError):

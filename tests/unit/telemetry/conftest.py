@@ -38,13 +38,20 @@ class Collected:
 
     def points(self) -> dict[str, list[Any]]:
         """The points of every metric, by its name."""
+        return {metric.name: list(metric.data.data_points) for metric in self._metrics()}
+
+    def units(self) -> dict[str, str]:
+        """The unit of every metric, by its name."""
+        return {metric.name: metric.unit for metric in self._metrics()}
+
+    def _metrics(self) -> list[Any]:
         data = self._reader.get_metrics_data()
-        return {
-            metric.name: list(metric.data.data_points)
+        return [
+            metric
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics
-        }
+        ]
 
     def everything(self) -> str:
         """All that an exporter would see, as text."""

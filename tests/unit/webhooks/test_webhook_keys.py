@@ -174,3 +174,22 @@ def test_the_keys_are_fal_s_own_unless_its_gateway_is_elsewhere():
 def test_keys_are_asked_for_over_https_only(url):
     with pytest.raises(falq.ConfigError, match="keys_url"):
         KeyHost(url)
+
+
+async def test_nobody_else_waits_for_a_key_host_that_hangs_while_the_keys_are_good():
+    now, answer = 0.0, asyncio.Event()
+
+    async def fetch():
+        if now > 0.0:
+            await answer.wait()
+        return FIRST
+
+    keys = KeyCache(fetch, clock=lambda: now)
+    assert await keys.load() == (KEYS[0],)
+    now = MAX_AGE_S * 0.75
+    renewing = asyncio.ensure_future(keys.load())
+    await asyncio.sleep(0)
+    assert await keys.load() == (KEYS[0],)
+    assert not renewing.done()
+    answer.set()
+    assert await renewing == (KEYS[0],)

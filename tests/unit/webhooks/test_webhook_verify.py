@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from falq.errors import SignatureError, StaleDeliveryError, WebhookError
-from falq.webhooks import read_keys, verify
+from falq.webhooks import read_keys, verify, verify_signature
 
 NOW = 1_767_225_600
 FUZZ = 100_000 if settings.get_current_profile_name() == "deep" else 20_000
@@ -34,6 +34,19 @@ def test_the_vector_of_the_reference_is_verified():
     assert delivery.request_id == "019f0000-0000-7000-8000-000000000001"
     assert delivery.payload == {"images": []}
     assert (delivery.user_id, delivery.signed_at, delivery.intent_id) == ("user_123", NOW, "i")
+
+
+def test_a_signature_is_verified_without_a_look_at_what_is_signed(signer, stranger):
+    body = b"[no JSON"
+    headers = signer.headers(body)
+    head = verify_signature(headers, body, keys=[signer.key], now=NOW)
+    assert (head.request_id, head.signed_at) == ("r-1", NOW)
+    with pytest.raises(WebhookError, match="no JSON object"):
+        verify(headers, body, keys=[signer.key], now=NOW)
+    with pytest.raises(SignatureError, match="no known key"):
+        verify_signature(headers, body, keys=[stranger.key], now=NOW)
+    with pytest.raises(StaleDeliveryError):
+        verify_signature(headers, body, keys=[signer.key], now=NOW + 301)
 
 
 def test_the_system_s_clock_is_read_if_no_time_is_given():
