@@ -503,6 +503,17 @@ def test_spend_is_drawn_only_if_a_price_is_known(show: Opener) -> None:
     expect(tab.locator(".chart h3")).to_have_text(["Jobs over time", "Time per endpoint"])
 
 
+def test_one_chart_alone_takes_its_row_and_its_labels_their_size(show: Opener) -> None:
+    tab = show(an_item(0), an_item(1), hash="#view=charts")
+    jobs, times = (tab.locator(".chart").nth(number).bounding_box() for number in range(2))
+    assert jobs is not None
+    assert times is not None
+    assert jobs["width"] == times["width"]
+    label = tab.locator(".chart").first.locator(".tick").first.bounding_box()
+    assert label is not None
+    assert label["height"] > 10
+
+
 def test_a_run_without_timings_has_no_empty_axes(show: Opener) -> None:
     bare = {"started_s": None, "running_s": None, "ended_s": None}
     tab = show(an_item(0, **bare), hash="#view=charts")
