@@ -400,3 +400,35 @@ async def test_a_job_counts_as_completed_from_when_the_server_said_so(a_session,
         finish_s = handle._job.completed - handle._job.accepted
         (row,) = await rows_of(journal)
     assert row.completed_at - row.accepted_at == pytest.approx(finish_s, abs=0.1)
+
+
+@pytest.mark.parametrize("end", ["refused", "withdrawn"])
+async def test_a_lost_submit_stays_unknown_though_its_resend_is_proven_not_sent(
+    a_session, journal, end
+):
+    fault = Fault("reset", "submit", when="after", times=1)
+    emulator = LoopbackEmulator(Scenario(faults=(fault,)))
+    transport = emulator.transport()
+
+    def refuse(event):
+        if isinstance(event, falq.events.Resending):
+            transport.refusals = 100
+
+    settings = {"journal": journal, "delivery": "at_least_once", "on_event": refuse}
+    async with a_session(emulator, transport=transport, **settings) as session:
+        submit = asyncio.create_task(session.submit("acme/echo", {}, key="one"))
+        if end == "withdrawn":
+            while transport.refusals != 99:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            submit.cancel()
+        await asyncio.wait({submit})
+        if end == "refused":
+            assert isinstance(submit.exception(), falq.SubmissionUnknownError)
+        await asyncio.sleep(60.0)
+        assert await states_of(journal) == [RecordState.UNKNOWN]
+        transport.refusals = 0
+    async with a_session(emulator, **settings) as session:
+        with pytest.raises(falq.SubmissionUnknownError):
+            await session.submit("acme/echo", {}, key="one")
+    assert emulator.stats().submits == 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from falq.batch.live import LAST_LOOK_S, LiveReport
 from falq.batch.report import ReportSource, build_page, write_report
 from falq.emulator import Emulator, Scenario
 from falq.errors import ConfigError
+from tests.support.chromium import LAUNCH_ARGUMENTS, find_chromium
 
 pytest.importorskip("playwright.async_api", reason="pip install 'falq[dev]'")
 from playwright.async_api import Page as Tab  # after the skip
@@ -101,15 +100,10 @@ async def test_a_page_without_inputs_has_none(batch, tmp_path):
 @pytest.fixture
 async def tab() -> AsyncIterator[Tab]:
     """A tab in Chromium; at the end its scripts may have raised nothing."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop("needs Chromium: apt-get install chromium")
+    chromium = find_chromium()
     problems: list[str] = []
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(
-            executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"]
-        )
+        browser = await driver.chromium.launch(executable_path=chromium, args=LAUNCH_ARGUMENTS)
         tab = await browser.new_page()
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)

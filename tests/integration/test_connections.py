@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import shutil
 import urllib.request
 
 import aiohttp
@@ -21,6 +19,7 @@ from falq.connections import (
 )
 from falq.emulator import Emulator, Scenario
 from falq.gateways import Maton
+from tests.support.chromium import LAUNCH_ARGUMENTS, find_chromium
 
 
 @pytest.fixture
@@ -107,15 +106,11 @@ async def test_who_writes_the_calls_by_hand_sees_the_documented_answers(emulator
 @pytest.mark.slow
 async def test_a_person_enters_the_key_in_a_browser(emulator):
     playwright_api = pytest.importorskip("playwright.async_api", reason="pip install 'falq[dev]'")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop("needs Chromium: apt-get install chromium")
+    chromium = find_chromium()
     made = await create_connection(emulator.maton)
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     complaints = []
     async with playwright_api.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=LAUNCH_ARGUMENTS)
         page = await browser.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

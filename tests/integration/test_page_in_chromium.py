@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from PIL import Image
 
 from falq.batch.page import Page, PageItem, PageMedia, embed_file, render_page
+from tests.support.chromium import LAUNCH_ARGUMENTS, find_chromium
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="pip install 'falq[dev]'")
 from playwright.sync_api import Browser, Locator, expect, sync_playwright  # noqa: E402  # after the skip
@@ -24,26 +23,13 @@ from playwright.sync_api import Page as Tab  # noqa: E402  # after the skip
 pytestmark = pytest.mark.slow
 
 HOSTILE = '</script><script>window.ran = 1</script>"><img src=x onerror="window.ran = 2">'
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop("needs Chromium: apt-get install chromium")
+    chromium = find_chromium()
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=chromium, args=LAUNCH_ARGUMENTS)
         yield running
         running.close()
 

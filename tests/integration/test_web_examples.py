@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from falq.emulator import Emulator, Scenario
+from tests.support.chromium import LAUNCH_ARGUMENTS, find_chromium
 from tests.support.web_servers import free_port
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="pip install 'falq[dev]'")
@@ -29,26 +29,13 @@ pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 GUARD_S = 20.0
 HOSTILE = '<img src=x onerror="window.ran = 1"><script>window.ran = 2</script> a red bicycle'
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop("needs Chromium: apt-get install chromium")
+    chromium = find_chromium()
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=chromium, args=LAUNCH_ARGUMENTS)
         yield running
         running.close()
 
