@@ -38,7 +38,8 @@ from chart import draw_panels
 
 import falq
 from falq._core.inspection import plan_checks
-from falq._core.pollplan import PollPlan, PollSettings
+from falq._core.pollplan import PollPlan
+from falq._core.pollsettings import PollSettings
 from falq.emulator import Scenario
 from falq.model import Completed, InProgress, Queued, Status
 from falq.testing import LoopbackEmulator, VirtualTimeLoop

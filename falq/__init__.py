@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from falq._core.messages import CallLimits as CallLimits
 from falq._core.messages import CallTimeouts as CallTimeouts
-from falq._core.pollplan import PollSettings as PollSettings
+from falq._core.pollsettings import PollSettings as PollSettings
 from falq._core.retry import RetrySettings as RetrySettings
 from falq._version import __version__ as __version__
 from falq.errors import ApiError as ApiError
@@ -92,10 +92,10 @@ from falq.model import Unfinished as Unfinished
 from falq.proxies import Proxy as Proxy
 
 if TYPE_CHECKING:
-    from falq._engine.engine import SessionStatistics as SessionStatistics
     from falq._engine.handle import Handle as Handle
     from falq._engine.handle import StatusStream as StatusStream
     from falq._engine.mapping import OutcomeStream as OutcomeStream
+    from falq._engine.session_statistics import SessionStatistics as SessionStatistics
     from falq.live.output import OutputStream as OutputStream
     from falq.live.realtime import RealtimeConnection as RealtimeConnection
     from falq.live.sockets_raw import RunnerSocket as RunnerSocket
@@ -109,7 +109,7 @@ _LATE = {
     "RealtimeConnection": "falq.live.realtime",
     "RunnerSocket": "falq.live.sockets_raw",
     "Session": "falq.session",
-    "SessionStatistics": "falq._engine.engine",
+    "SessionStatistics": "falq._engine.session_statistics",
     "StatusStream": "falq._engine.handle",
     "Upload": "falq.media.upload_source",
 }

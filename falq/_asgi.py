@@ -23,8 +23,15 @@ def read_headers(scope: Message) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
 
 
-async def read_body(receive: Receive, limit: int) -> bytes | None:
+async def read_body(
+    receive: Receive, limit: int, *, note: Callable[[int], None] = lambda _: None
+) -> bytes | None:
     """Return the body of a call, or None if it has more than `limit` bytes.
+
+    Args:
+        receive: The server's.
+        limit: Bytes.
+        note: Hears the size of each piece; what it raises ends the reading.
 
     Raises:
         HungUpError: The caller left.
@@ -34,7 +41,9 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise HungUpError
-        body += message.get("body", b"")
+        piece = message.get("body", b"")
+        note(len(piece))
+        body += piece
         if len(body) > limit:
             return None
         if not message.get("more_body", False):

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen
 
 from falq._core.messages import CallLimits, CallTimeouts
-from falq._core.pollplan import PollSettings
+from falq._core.pollsettings import PollSettings
 from falq._core.retry import RetrySettings
 from falq.errors import ConfigError
 from falq.events import Hook

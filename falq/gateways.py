@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from attrs import Attribute, converters, field, frozen
+from attrs import Attribute, converters, field, fields, frozen
 
 from falq.errors import ConfigError, UnsupportedError
 from falq.text import printable
@@ -227,9 +227,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Gateway:
     """What every gateway has. Make a `Fal` or a `Maton`, not this."""
+
+    def __repr__(self) -> str:
+        # Of one that is refused half-made, tracebacks show what it has.
+        names = [one.name for one in fields(type(self)) if one.repr and hasattr(self, one.name)]
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({shown})"
 
     @property
     def name(self) -> str:
@@ -294,7 +300,7 @@ class Gateway:
         return HeaderSecret(f"{scheme} {key.reveal()}")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Fal(Gateway):
     """fal itself, with `Authorization: Key <id>:<secret>`.
 
@@ -382,7 +388,7 @@ _FAL_ADVICE = {
 }
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Maton(Gateway):
     """The Maton gateway, which holds the fal key and reaches the queue only.
 

@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import Self
 
 from falq._core.messages import Call, CallLimits, CallTimeouts, Reply
-from falq._core.pollplan import PollSettings
+from falq._core.pollsettings import PollSettings
 from falq._core.retry import RetrySettings
-from falq._engine.engine import Engine, SessionStatistics
+from falq._engine.engine import Engine
 from falq._engine.run_times_file import load_run_times, save_run_times
+from falq._engine.session_statistics import SessionStatistics
 from falq._face.base import utc_now
 from falq._face.direct import DirectFace
 from falq._face.files import FilesFace
@@ -315,9 +316,12 @@ class Session(JobsFace, DirectFace, FilesFace, JournalFace):
         await self.aclose()
 
     def __repr__(self) -> str:
-        if self._engine is None:
-            return f"<falq.Session gateway={self._config.gateway.name} not open>"
-        now = self._engine.statistics()
+        # One that is refused half-made is shown in tracebacks too.
+        engine = getattr(self, "_engine", None)
+        if engine is None:
+            name = self._config.gateway.name if hasattr(self, "_config") else "unknown"
+            return f"<falq.Session gateway={name} not open>"
+        now = engine.statistics()
         return (
             f"<falq.Session gateway={self._config.gateway.name} waiting={now.waiting} "
             f"in_flight={now.in_flight} succeeded={now.succeeded} failed={now.failed}>"

@@ -2,7 +2,7 @@
 
 Owns the shape of the delay curve and nothing else. It never sleeps, reads a
 clock or draws a random number: the caller passes the draw in, so a test can
-pin it. `retry` asks it about failed calls, `pollplan` about status checks.
+pin it. `retry` asks it about failed calls, `intervals` about status checks.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns one `RunTimes` for each kind of job, and when its schedule is made anew. A
 kind is a name: an endpoint, or an endpoint with those arguments that decide how
 much there is to do. A job has several, from the special to the general; the most
-special that enough runs are known of speaks for it. `pollplan` asks and tells.
+special that enough runs are known of speaks for it. `intervals` asks and tells.
 """
 
 from __future__ import annotations

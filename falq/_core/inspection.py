@@ -2,7 +2,7 @@
 
 Owns the schedule of looks that costs the least: a look has a price, and so has
 every second between the end and the look that finds it. It knows no jobs and no
-samples: `forecast` gives it a distribution of run times, and `pollplan` asks the
+samples: `forecast` gives it a distribution of run times, and `intervals` asks the
 schedule for the next look.
 
 The sum to be made small, over looks t(1) < t(2) < … at a job that ends at T, is

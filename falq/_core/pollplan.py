@@ -1,7 +1,9 @@
 """Which job is checked when.
 
-Owns the due time of every accepted job, in one heap. It never waits and never
-sends: `poller` asks who is due, checks, and tells what it found.
+Owns the due time of every accepted job, in one heap, the budgets, and who goes
+first. After how long a job is due again is for `intervals` to say, by the rules 1,
+2, 3 and 7. It never waits and never sends: `poller` asks who is due, checks, and
+tells what it found.
 
 How the time is chosen:
     1. A running job is checked on an exponential curve from `initial_s` to
@@ -44,119 +46,20 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 from collections.abc import Hashable, Iterator, Sequence
 
-from attrs import define, field, frozen, validators
+from attrs import define, field
 
-from falq._core.backoff import Backoff
 from falq._core.flow import TokenBucket
-from falq._core.forecast import Forecast, Forecaster
+from falq._core.forecast import Forecaster
+from falq._core.intervals import Intervals
 from falq._core.lines import Line
+from falq._core.pollsettings import PollSettings
+from falq._core.watch import Watch
 from falq.model import Completed, InProgress, Queued, Status
-
-GROWTH_AFTER_FAILURE = 1.5
-
-_AT_ONCE_S = 0.002
-"""A shorter wait is none: a timer costs as much as the check it puts off."""
-
-_SPREAD = 0.5
-"""How much of the gap that follows, a check may be moved by chance."""
 
 _HEAD = 16
 """How many of a queue are looked through for the two to check."""
-
-_SHARE_OF_WAIT = 0.7
-"""Share of the wait that a queued job has before it, after which it is looked at again.
-
-The rest is for a line that moves faster than it did. In `benchmarks/poll_load.py` a half
-costs a tenth more, and 0.85 a little less for a fifth more lag.
-"""
-
-_SCOUT = 10
-"""Which job of an unknown endpoint is checked early: not the first, so that one job
-alone costs no check more."""
-
-
-@frozen(kw_only=True)
-class PollSettings:
-    """How falq watches accepted jobs.
-
-    Attributes:
-        initial_s: Seconds from acceptance to the first check at most; less at an
-            endpoint whose jobs end sooner.
-        factor: Growth of the interval from check to check.
-        cap_s: Longest interval of a running job, in seconds.
-        jitter: Share of an interval that chance takes away at most.
-        queued_cap_s: Longest interval that is planned for a queued job, in seconds.
-        per_position_s: What each place in the queue adds to it, in seconds, until the
-            queue was seen to move: its pace tells more.
-        queued_per_s: Checks a second that may find queued jobs still queued, for
-            the whole session.
-        per_s: Checks a second that may find nothing new, for the whole session.
-        longest_gap_s: No running job goes unchecked for longer, in seconds. The
-            same holds for queued jobs with `store_io=False`, because their
-            results are gone minutes after completion.
-        poll_value_s: How many seconds of lag one check is worth. Smaller sees ends
-            sooner, larger asks less often; the checks of a job grow with its
-            inverse square root.
-        learns: Whether run times that were seen decide when to check.
-        announced_s: Interval, in seconds, of a job whose end a webhook will tell:
-            how late its end is seen if the webhook does not come. At most
-            `longest_gap_s` counts.
-    """
-
-    initial_s: float = field(default=0.5, validator=validators.gt(0))
-    factor: float = field(default=1.6, validator=validators.ge(1))
-    cap_s: float = field(default=10.0, validator=validators.gt(0))
-    jitter: float = field(default=0.1, validator=[validators.ge(0), validators.lt(1)])
-    queued_cap_s: float = field(default=15.0, validator=validators.gt(0))
-    per_position_s: float = field(default=0.5, validator=validators.ge(0))
-    queued_per_s: float = field(default=10.0, validator=validators.gt(0))
-    per_s: float = field(default=200.0, validator=validators.gt(0))
-    longest_gap_s: float = field(default=60.0, validator=validators.gt(0))
-    poll_value_s: float = field(default=0.1, validator=validators.gt(0))
-    learns: bool = True
-    announced_s: float = field(default=45.0, validator=validators.gt(0))
-
-
-@define(eq=False)
-class Watch:
-    """One job under watch.
-
-    Attributes:
-        job: Whose it is.
-        line: Queue it stands in, such as the endpoint.
-        due: Loop instant of its next check.
-        checked_at: Loop instant of its last check, or of its acceptance.
-        interval_s: Planned seconds between these two.
-        steps: Checks on the present stretch of the curve.
-        position: Last known place in the queue.
-        is_running: Whether it was last seen on a runner.
-        keeps_pace: Whether `longest_gap_s` holds for it in the queue as well.
-        ticket: Which heap entry counts; 0 while it is being checked or has gone.
-        kinds: What its run time is learned under, the most special first.
-        started_at: Loop instant of its start, as near as it is known; None while it
-            is believed to be queued.
-        queued_at: Loop instant until which it surely was queued, if it is later than
-            its last check.
-        pace_s: Seconds between two of its checks at least.
-    """
-
-    job: Hashable
-    line: str
-    checked_at: float
-    keeps_pace: bool
-    position: int | None
-    due: float = 0.0
-    interval_s: float = 0.0
-    steps: int = 0
-    is_running: bool = False
-    ticket: int = 0
-    kinds: Sequence[str] = ()
-    started_at: float | None = None
-    queued_at: float = float("-inf")
-    pace_s: float = 0.0
 
 
 @define(eq=False)
@@ -170,14 +73,12 @@ class PollPlan:
 
     settings: PollSettings
     burst: int = 32
-    _curve: Backoff = field(init=False)
-    _queue_curve: Backoff = field(init=False)
+    _intervals: Intervals = field(init=False)
     _budget: TokenBucket = field(init=False)
     _queued_budget: TokenBucket = field(init=False)
     _heap: list[tuple[float, int, Watch]] = field(init=False, factory=list)
     _tickets: Iterator[int] = field(init=False)
     _watches: dict[Hashable, Watch] = field(init=False, factory=dict)
-    _first_s: dict[str, float] = field(init=False, factory=dict)
     _moved_at: dict[str, float] = field(init=False, factory=dict)
     _lines: dict[str, Line] = field(init=False, factory=dict)
     forecaster: Forecaster = field(init=False)
@@ -189,25 +90,14 @@ class PollPlan:
 
     def __attrs_post_init__(self) -> None:
         chosen = self.settings
-        self._curve = Backoff(
-            base_s=chosen.initial_s,
-            cap_s=min(chosen.cap_s, chosen.longest_gap_s),
-            factor=chosen.factor,
-            jitter=chosen.jitter,
-        )
-        self._queue_curve = Backoff(
-            base_s=chosen.initial_s,
-            cap_s=chosen.queued_cap_s,
-            factor=chosen.factor,
-            jitter=chosen.jitter,
-        )
+        self._intervals = Intervals(chosen)
+        self.forecaster = self._intervals.forecaster
         self._budget = TokenBucket(chosen.per_s, max(self.burst, chosen.per_s / 10))
         # A share of their own: what runs must not keep it from being seen that
         # one of those believed to be queued runs as well, or has ended.
         queued_per_s = min(chosen.queued_per_s, chosen.per_s / 2)
         self._queued_budget = TokenBucket(queued_per_s, max(1.0, queued_per_s))
         self._tickets = itertools.count(1)
-        self.forecaster = Forecaster(chosen.poll_value_s)
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -243,24 +133,16 @@ class PollPlan:
         started_at = None if position else now
         watch = Watch(job, line, now, keeps_pace, position, kinds=kinds, started_at=started_at)
         if is_announced:
-            pace_s = min(self.settings.announced_s, self.settings.longest_gap_s)
-            watch.pace_s = pace_s * (1.0 - self.settings.jitter * draw)
+            watch.pace_s = self._intervals.announced_s(draw)
         self._watches[job] = watch
-        wait_s = self._learned_s(watch, now, draw)
+        wait_s = self._intervals.learned_s(watch, now, draw)
         if wait_s is None:
             # Who has a forecast and waits behind nobody is believed to run.
-            self._lines.setdefault(line, Line()).place(job, position)
-            wait_s = self._first_wait_s(watch, draw)
+            waiting = self._lines.setdefault(line, Line())
+            waiting.place(job, position)
+            wait_s = self._intervals.first_s(watch, waiting, draw)
         self._plan(watch, now, wait_s)
         return watch
-
-    def _first_wait_s(self, watch: Watch, draw: float) -> float:
-        first_s = self._first_s.get(watch.line)
-        if first_s is None:
-            is_scout = len(self._lines[watch.line]) == _SCOUT
-            first_s = self.settings.initial_s / (16 if is_scout else 1)
-        share = first_s / self.settings.initial_s
-        return self._curve.delay_s(1, draw=draw) * share
 
     def remove(self, job: Hashable) -> None:
         """Forget a job; nothing happens if it is not watched."""
@@ -355,11 +237,11 @@ class PollPlan:
             longer watched.
         """
         was_running = watch.is_running
-        self._learn_run(watch, status, now, alive_at=watch.checked_at)
+        self._intervals.record_run(watch, status, now, alive_at=watch.checked_at)
         self._learn_pace(watch, status, now)
         if watch.steps == 0 and not watch.pace_s:
-            self._learn_first(watch, is_early=isinstance(status, Completed))
-        has_news = self._take_in(watch, status, now)
+            self._intervals.record_first(watch, is_early=isinstance(status, Completed))
+        has_news = watch.take_in(status, now)
         if has_news:
             self._budget.give_back()
             if not was_running:
@@ -373,7 +255,8 @@ class PollPlan:
             self._follow_line(watch.line, now)
             return None
         self._stand(watch, now, was_running=was_running)
-        self._plan(watch, now, self._interval_s(watch, now, draw))
+        wait_s = self._intervals.next_s(watch, self._lines.get(watch.line), now, draw)
+        self._plan(watch, now, wait_s)
         return watch.interval_s
 
     def record_told(self, job: Hashable, status: Status, *, now: float) -> None:
@@ -392,9 +275,9 @@ class PollPlan:
         was_running = watch.is_running
         if isinstance(status, InProgress) and watch.started_at is None:
             watch.started_at = now
-        self._learn_run(watch, status, now, alive_at=now)
+        self._intervals.record_run(watch, status, now, alive_at=now)
         self._learn_pace(watch, status, now)
-        self._take_in(watch, status, now)
+        watch.take_in(status, now)
         watch.checked_at = now
         if isinstance(status, Completed):
             # A check that is on the way would tell of the same run again.
@@ -426,20 +309,9 @@ class PollPlan:
         if self._watches.get(watch.job) is not watch:
             return None
         watch.checked_at = now
-        grown_s = max(watch.interval_s, self.settings.initial_s) * GROWTH_AFTER_FAILURE
-        delay_s = max(min(grown_s, self.settings.longest_gap_s), floor_s)
+        delay_s = self._intervals.after_failure_s(watch, floor_s)
         self._plan(watch, now, delay_s)
         return delay_s
-
-    def _learn_first(self, watch: Watch, *, is_early: bool) -> None:
-        """Move the first wait of a line's next jobs: see rule 7."""
-        longest_s = self.settings.initial_s
-        first_s = self._first_s.get(watch.line, longest_s)
-        if is_early:
-            moved_s = min(first_s, watch.interval_s) / 2
-            self._first_s[watch.line] = moved_s if moved_s > longest_s / 1000 else 0.0
-        else:
-            self._first_s[watch.line] = min(longest_s, max(first_s * 2, longest_s / 16))
 
     def _learn_pace(self, watch: Watch, status: Status, now: float) -> None:
         if not isinstance(status, Queued) or status.position is None or watch.position is None:
@@ -447,86 +319,6 @@ class PollPlan:
         line = self._lines.get(watch.line)
         if line is not None and not watch.is_running:
             line.record_pace(watch.position - status.position, now - watch.checked_at)
-
-    def _learn_run(self, watch: Watch, done: Status, now: float, *, alive_at: float) -> None:
-        if not isinstance(done, Completed) or done.error is not None or not watch.kinds:
-            return
-        told = done.metrics.get("inference_time")
-        is_told = isinstance(told, int | float) and 0 <= told < math.inf
-        if watch.started_at is None:
-            # It started and ended unseen: only the server can tell.
-            if is_told:
-                self.forecaster.record(watch.kinds, 0.0, math.inf, told_s=told)
-            return
-        age_s = now - watch.started_at
-        low_s = min(max(0.0, alive_at - watch.started_at), age_s)
-        self.forecaster.record(watch.kinds, low_s, age_s, told_s=told if is_told else None)
-
-    def _learned_s(self, watch: Watch, now: float, draw: float) -> float | None:
-        """Return the wait that the run times of the job's kind ask for, if they are known."""
-        forecast = self._forecast(watch, now)
-        if forecast is None or watch.started_at is None:
-            return None
-        age_s = now - watch.started_at
-        next_s = forecast.schedule.next_after(age_s)
-        if next_s is None:
-            return None
-        wait_s = next_s - age_s
-        if wait_s < _AT_ONCE_S:
-            return 0.0 if age_s == 0.0 else _AT_ONCE_S
-        after_s = forecast.schedule.next_after(next_s) or next_s
-        spread_s = min(self.settings.jitter * wait_s, _SPREAD * (after_s - next_s))
-        return min(wait_s + spread_s * (0.5 - draw), self.settings.longest_gap_s)
-
-    def _forecast(self, watch: Watch, now: float) -> Forecast | None:
-        if not self.settings.learns:
-            return None
-        return self.forecaster.find(watch.kinds, now)
-
-    def _take_in(self, watch: Watch, status: Status, now: float) -> bool:
-        """Move the watch along its curve; return whether the status was news."""
-        if isinstance(status, Queued):
-            has_moved = watch.is_running or (
-                status.position is not None
-                and watch.position is not None
-                and status.position < watch.position
-            )
-            watch.steps = 1 if has_moved else watch.steps + 1
-            is_news = watch.is_running
-            watch.is_running = False
-            watch.started_at = None
-            watch.position = status.position
-            return is_news
-        is_running = isinstance(status, InProgress)
-        is_news = isinstance(status, Completed) or is_running is not watch.is_running
-        watch.steps = 1 if is_news else watch.steps + 1
-        if is_running and watch.started_at is None:
-            watch.started_at = (max(watch.checked_at, watch.queued_at) + now) / 2
-        watch.is_running = is_running
-        return is_news
-
-    def _interval_s(self, watch: Watch, now: float, draw: float) -> float:
-        if watch.is_running:
-            learned_s = self._learned_s(watch, now, draw)
-            if learned_s is not None:
-                return learned_s
-        curve = self._curve if watch.is_running else self._queue_curve
-        delay_s = curve.delay_s(watch.steps + 1, draw=draw)
-        start_s = self._start_s(watch)
-        if start_s is not None:
-            by_pace_s = max(self.settings.initial_s, _SHARE_OF_WAIT * start_s)
-            delay_s = min(self.settings.queued_cap_s, by_pace_s)
-        elif not watch.is_running and watch.position:
-            by_place_s = self.settings.initial_s + self.settings.per_position_s * watch.position
-            delay_s = max(delay_s, min(self.settings.queued_cap_s, by_place_s))
-        return min(delay_s, self.settings.longest_gap_s) if watch.keeps_pace else delay_s
-
-    def _start_s(self, watch: Watch) -> float | None:
-        """Return how long a queued job still waits for its start, in seconds, if its line tells."""
-        line = self._lines.get(watch.line)
-        if watch.is_running or watch.position is None or line is None or not self.settings.learns:
-            return None
-        return line.wait_s(watch.position)
 
     def _plan(self, watch: Watch, now: float, delay_s: float) -> None:
         watch.interval_s = max(delay_s, watch.pace_s)
@@ -550,19 +342,11 @@ class PollPlan:
             if watch.is_running or watch.keeps_pace:
                 # In two lines: who is overdue must not stand behind one that is not.
                 heapq.heappush(self._ready_by_age, (watch.checked_at, ticket, watch))
-                heapq.heappush(self._ready_running, (-self._chance(watch, now), ticket, watch))
+                heapq.heappush(
+                    self._ready_running, (-self._intervals.chance(watch, now), ticket, watch)
+                )
             else:
                 heapq.heappush(self._ready_queued, (watch.interval_s, ticket, watch))
-
-    def _chance(self, watch: Watch, now: float) -> float:
-        """Return how likely a job is to have ended since its last check."""
-        started_at = watch.checked_at if watch.started_at is None else watch.started_at
-        since_s, age_s = watch.checked_at - started_at, now - started_at
-        forecast = self._forecast(watch, now)
-        if forecast is not None:
-            return forecast.chance_between(since_s, age_s)
-        # Of what nothing is known, each doubling of the age is as likely as the last.
-        return 0.5 * (age_s - since_s) / age_s if age_s > 0.0 else 0.0
 
     def _take_queued(self, now: float) -> bool:
         if not self._queued_budget.take(now):
@@ -592,13 +376,14 @@ class PollPlan:
         waiting = self._lines.get(line)
         if waiting is None:
             return
-        fresh_s = self._first_s.get(line, self.settings.initial_s)
+        fresh_s = self._intervals.fresh_s(line)
         # Who stood behind the two when the queue moved last had not started then.
         moved_at, self._moved_at[line] = self._moved_at.get(line, float("-inf")), now
         believed_queued = (
             watch
             for watch in map(self._watches.__getitem__, waiting.head(_HEAD))
-            if not watch.pace_s and (watch.started_at is None or self._forecast(watch, now) is None)
+            if not watch.pace_s
+            and (watch.started_at is None or self._intervals.forecast(watch, now) is None)
         )
         for watch in itertools.islice(believed_queued, 2):
             watch.queued_at = moved_at

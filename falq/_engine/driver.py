@@ -316,10 +316,22 @@ class Driver:
         if job.is_told and not isinstance(job.status, Completed) and not job.is_settled:
             self._hear(job, Completed())
 
-    def _start_stream(self, job: Job) -> bool:
+    def follow_again(self, job: Job) -> bool:
+        """Follow a watched job by a stream now that somebody wants to hear of it.
+
+        Returns:
+            Whether one does; else it is to be polled.
+        """
+        was_announced, job.is_announced = job.is_announced, False
+        if was_announced:
+            # Left to a webhook until now, it had no stream yet.
+            return self._start_stream(job, is_late=True)
+        return self.streams is not None and self.streams.renew(job)
+
+    def _start_stream(self, job: Job, *, is_late: bool = False) -> bool:
         if self.streams is None or (job.completion or self.completion) != "stream":
             return False
-        return self.streams.start(job)
+        return self.streams.start(job, is_late=is_late)
 
     def _stop_stream(self, job: Job) -> None:
         if self.streams is not None:

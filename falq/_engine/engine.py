@@ -8,52 +8,44 @@ closed in another, and a bug in a loop cannot cancel the caller.
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import itertools
 import logging
-import os
 import random
-import secrets
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
-
-from attrs import evolve, frozen
 
 from falq._core.admission import Admission
 from falq._core.flow import TokenBucket
 from falq._core.lifecycle import JobState
 from falq._core.messages import Call, Reply, Verb
-from falq._core.options import start_timeout_of
 from falq._core.pollplan import PollPlan
-from falq._core.protocol import make_ticket
-from falq._core.recorded import load_options
-from falq._core.recovery import STEPS, Step
-from falq._core.resumption import dump_token
 from falq._engine.bookkeeper import Bookkeeper, hash_of
 from falq._engine.deliveries import Deliveries
 from falq._engine.driver import CostOf, Driver
+from falq._engine.gatekeeper import Gatekeeper
+from falq._engine.home import Home
 from falq._engine.job import Job, LoadInput, Stop
 from falq._engine.lanes import Lanes, share_calls
+from falq._engine.leaving import Leaving, cancel_once
 from falq._engine.oddities import Oddities
 from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import Found, Reconciler
+from falq._engine.resuming import job_of
 from falq._engine.scheduler import Scheduler
+from falq._engine.session_statistics import SessionStatistics
 from falq._engine.streams import StatusStreams
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
-from falq._journal.states import RecordState
 from falq._transport.base import Transport
 from falq.config import SessionConfig
 from falq.errors import (
     FalqError,
-    ForkedSessionError,
+    JobError,
     SessionClosedError,
     SubmissionUnknownError,
-    WrongLoopError,
 )
 from falq.gateways import Fal
 from falq.model import (
@@ -68,57 +60,6 @@ from falq.model import (
 )
 
 logger = logging.getLogger("falq")
-
-HALT_S = 30.0
-"""How long submits are refused after an error that meets them all, in seconds."""
-
-ENDED_AT_ONCE = 100
-"""Jobs that a closing session ends before others get a turn: a few milliseconds.
-
-All in one turn would hold the loop for seconds, and keep so much alive until its end
-that Python's garbage collector walks all of it, which costs more than the work.
-"""
-
-
-@frozen(kw_only=True)
-class SessionStatistics:
-    """Counts of a session, at one moment.
-
-    Attributes:
-        waiting: Jobs in line for a slot.
-        in_flight: Jobs that hold a slot.
-        watched: Accepted jobs under watch.
-        submitted: Jobs that the server accepted so far.
-        succeeded: Jobs that ended with a result.
-        failed: Jobs that ended with an error.
-        cancelled: Jobs that were cancelled.
-        timed_out: Jobs whose `client_timeout` passed.
-        polls: Status checks answered by any word.
-        calls: HTTP calls sent, by verb.
-        retries: HTTP calls repeated, by verb.
-        resends: Submits repeated after a lost answer (`at_least_once`, or
-            `on_unknown="resubmit"`).
-        reconciling: Lost submits that are looked for now (`reconcile` only).
-        reconciled: Lost submits that were found.
-        deliveries: Webhooks taken, one for each request at most.
-    """
-
-    waiting: int
-    in_flight: int
-    watched: int
-    submitted: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    timed_out: int
-    polls: int
-    calls: dict[str, int]
-    retries: dict[str, int]
-    resends: int
-    reconciling: int = 0
-    reconciled: int = 0
-    deliveries: int = 0
-
 
 FindThrough: TypeAlias = Callable[
     [Callable[[Call], Awaitable[Reply]], EndpointId, datetime, datetime], AsyncIterator[Found]
@@ -156,9 +97,8 @@ class Engine:
         self._random = random.Random(config.seed)  # noqa: S311
         self._numbers = itertools.count(1)
         self._jobs: dict[int, Job] = {}
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._pid = os.getpid()
+        self._home = Home()
+        self._loop = self._home.loop
         self._clock = self._loop.time
         self._group: asyncio.TaskGroup | None = None
         self._main: asyncio.Task[None] | None = None
@@ -167,10 +107,7 @@ class Engine:
         self._is_closing = False
         self._errands: set[asyncio.Task[Any]] = set()
         self._wishes: set[asyncio.Task[Any]] = set()
-        self._is_held_back = False
-        self._account_error: FalqError | None = None
-        self._is_proven_by_submit = True
-        self._halted_until = float("-inf")
+        self._gatekeeper = Gatekeeper(clock=self._clock, withdraw=self._withdraw_unsent)
         calls_per_s = config.calls_per_s or config.gateway.calls_per_s
         # No burst, and a twentieth below the limit: calls bunch up on their way, and
         # whoever counts them at the other end uses windows of its own.
@@ -190,9 +127,9 @@ class Engine:
             clock=self._clock,
             wall_clock=wall_clock,
             draw=self._random.random,
-            check_account=self._check_account,
-            on_account_error=self._halt,
-            on_account_good=self._resume,
+            check_account=self._gatekeeper.check,
+            on_account_error=self._gatekeeper.halt,
+            on_account_good=self._gatekeeper.resume,
             advise=config.gateway.advise,
             oddities=Oddities(config.gateway.queue_root),
         )
@@ -222,13 +159,20 @@ class Engine:
             deliveries=self.deliveries,
             reconciler=self._reconciler,
             on_unknown=config.on_unknown,
-            on_account_error=self._halt_after_submit,
-            on_account_good=self._resume_after_job,
+            on_account_error=self._gatekeeper.halt_after_submit,
+            on_account_good=self._gatekeeper.resume_after_job,
             hook=config.on_event,
             cost_of=cost_of,
             clock=self._clock,
             wall_clock=wall_clock,
             spawn=self.spawn_wish,
+        )
+        self._leaving = Leaving(
+            self._jobs.values(),
+            driver=self._driver,
+            cancel=self._cancel_accepted,
+            on_exit=config.on_exit,
+            spawn=self.spawn,
         )
         plan = PollPlan(config.poll, burst=self._lanes.limit(Verb.STATUS))
         self.forecaster = plan.forecaster
@@ -280,7 +224,7 @@ class Engine:
 
     def _cancel_loops(self) -> None:
         for task in (self._polling, *(job.task for job in self._jobs.values())):
-            _cancel(task)
+            cancel_once(task)
 
     def draw(self) -> float:
         """Return a uniform draw from [0, 1), of the session's own generator."""
@@ -318,14 +262,14 @@ class Engine:
             WrongLoopError: Another loop or thread runs this.
             SessionClosedError: It is closed.
         """
-        self.check_place()
+        self._home.check()
         if self._is_closing:
             raise self._closed_error()
 
     @property
     def is_of_parent(self) -> bool:
         """Whether this process is a child of the one that opened the session."""
-        return os.getpid() != self._pid
+        return self._home.is_of_parent
 
     def check_place(self) -> None:
         """Raise unless this is the process and the loop that opened the session.
@@ -334,21 +278,7 @@ class Engine:
             ForkedSessionError: This process is a child of the one that opened it.
             WrongLoopError: Another loop or thread runs this.
         """
-        if self.is_of_parent:
-            raise ForkedSessionError(
-                "this process was forked after the session was opened; connections cannot be "
-                "shared, so open a session in the child"
-            )
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        if loop is not self._loop:
-            where = "loop" if threading.get_ident() == self._thread else "thread"
-            raise WrongLoopError(
-                f"the session belongs to another event loop and is used from another {where}; "
-                "open one session per loop, inside it"
-            )
+        self._home.check()
 
     def _closed_error(self) -> SessionClosedError:
         return SessionClosedError("the session is closed; open a new one")
@@ -377,8 +307,8 @@ class Engine:
         """
         if self._group is None or self._is_closing:
             raise self._closed_error()
-        if self._is_held_back:
-            raise self._held_back_error()
+        if self._gatekeeper.is_held_back:
+            raise self._gatekeeper.held_back_error()
         options = submission.options
         job = Job(
             job_id=next(self._numbers),
@@ -429,48 +359,19 @@ class Engine:
         live = self._books.find_number(record.number)
         if live is not None:
             return live
-        target = EndpointId.parse(record.endpoint)
-        options = load_options(record.options)
-        if record.state is RecordState.PLANNED:
-            start_timeout = start_timeout_of(options.start_timeout, timeout_s)
-            if start_timeout != options.start_timeout:
-                options = evolve(options, start_timeout=start_timeout)
-        submission = None
-        intent_id = record.intent_id
-        if record.input is not None:
-            intent_id = intent_id or secrets.token_hex(16)
-            submission = Submission(
-                endpoint=target,
-                body=record.input,
-                options=options,
-                intent_id=intent_id,
-            )
-        job = Job(
+        job = job_of(
+            record,
             job_id=next(self._numbers),
-            endpoint=target.full,
-            created=self._clock(),
-            intent_id=intent_id,
-            submission=submission,
+            now=self._clock(),
             timeout_s=timeout_s,
-            rank=1 if options.priority == "low" else 0,
-            keeps_pace=not options.store_io,
             load_input=load_input,
         )
-        self._note_sent(job, record)
+        if self._gatekeeper.is_held_back and not job.is_sent:
+            raise self._gatekeeper.held_back_error()
         self._books.keep(job, record)
         self._drive(job)
         self._set_deadline(job)
         return job
-
-    def _note_sent(self, job: Job, record: JobRecord) -> None:
-        """Note before a job is looked at whether a server may know of it: it may be stopped."""
-        if STEPS[record.state] is Step.SUBMIT:
-            if self._is_held_back:
-                raise self._held_back_error()
-            return
-        job.is_sent = True
-        if record.request_id is not None:
-            job.ticket = make_ticket(EndpointId.parse(record.endpoint), record.request_id)
 
     def _hashes_on_the_way(self, endpoint: str) -> set[str]:
         """Return the hashes of the submits to an endpoint that are being answered now."""
@@ -535,7 +436,7 @@ class Engine:
             self._books.forget(job)
         if not job.is_settled:
             # Only a bug that ended the loops gets here; nobody shall wait for ever.
-            self._driver.settle_from_outside(job, self._end_of(job))
+            self._driver.settle_from_outside(job, self._leaving.error_of(job))
 
     def _stop_job(self, job: Job, cause: Stop, error: FalqError | None = None) -> None:
         """Make the driver let go of a job, now or as soon as its submit is answered."""
@@ -543,11 +444,7 @@ class Engine:
             return
         job.stop_cause = cause
         job.stop_error = error
-        self._interrupt(job)
-
-    def _interrupt(self, job: Job) -> None:
-        if job.has_begun and job.task is not None and not job.is_uninterruptible:
-            job.task.cancel()
+        job.interrupt()
 
     def _expire(self, job: Job) -> None:
         job.timer = None
@@ -570,11 +467,16 @@ class Engine:
             return "not_submitted"
         wish = self.spawn_wish(self._cancel_accepted(job))
         # A lost submit may be looked for over minutes; the wish waits for it, not the caller.
-        await asyncio.wait({wish}, timeout=4 * self.config.call_timeouts.cancel_s)
+        await asyncio.wait({wish}, timeout=self._patience_s)
         if not wish.done() or wish.cancelled():
             return "unknown"
         outcome: CancelOutcome = wish.result()
         return outcome
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a caller waits for a job that has no request id yet."""
+        return 4 * self.config.call_timeouts.cancel_s
 
     async def _cancel_accepted(self, job: Job) -> CancelOutcome:
         await job.wait_until(lambda job: job.ticket is not None or job.is_settled)
@@ -582,7 +484,11 @@ class Engine:
 
     async def check_now(self, job: Job, *, logs: bool) -> Status:
         """Ask the server for a job's status; what it says also wakes the readers."""
-        await job.wait_until(lambda job: job.ticket is not None or job.is_settled)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await job.wait_until(lambda job: job.ticket is not None or job.is_settled)
+        except TimeoutError:
+            raise self._nameless_error(job) from None
         if job.ticket is None:
             # A recovered job whose submit was not found, or refused.
             raise job.error or self._closed_error()
@@ -590,69 +496,41 @@ class Engine:
         self.hurry(job)
         return status
 
+    @staticmethod
+    def _nameless_error(job: Job) -> FalqError:
+        facts: dict[str, Any] = {"endpoint": job.endpoint, "intent_id": job.intent_id}
+        if job.is_unsent:
+            return JobError(
+                "the job has no status: it waits to be submitted; ask again later, or await it",
+                job_id=job.job_id,
+                retryable=True,
+                **facts,
+            )
+        return SubmissionUnknownError(
+            "the job has no request id yet: the answer to its submit is waited for, or was lost "
+            "and its job is looked for; ask again later, or await it (intent "
+            f"{job.intent_id})",
+            sent_at=job.submitted_at,
+            reason="not found yet",
+            retryable=True,
+            **facts,
+        )
+
     def hurry(self, job: Job) -> None:
         """Check a job soon, and from then on as usual."""
-        if job.task is not None and not job.is_settled:
-            job.is_announced = False
-            streams = self._driver.streams
-            if streams is None or not streams.renew(job):
-                self._poller.hurry(job)
-
-    # What keeps every submit back.
+        if job.task is None or job.is_settled:
+            return
+        if not self._driver.follow_again(job):
+            self._poller.hurry(job)
 
     def hold_back(self) -> None:
         """Submit no more; see `Session.stop_submitting`."""
-        self._is_held_back = True
+        self._gatekeeper.hold_back()
+
+    def _withdraw_unsent(self, make_error: Callable[[], FalqError]) -> None:
         for job in list(self._jobs.values()):
             if job.is_unsent:
-                self._stop_job(job, Stop.WITHDRAWN, self._held_back_error())
-
-    def _held_back_error(self) -> SessionClosedError:
-        return SessionClosedError(
-            "the session submits no more; the job was not sent, nothing was spent", retryable=True
-        )
-
-    def _halt(self, error: FalqError) -> None:
-        is_known = self._account_error is not None and self._clock() < self._halted_until
-        self._account_error = error
-        self._is_proven_by_submit = True
-        self._halted_until = self._clock() + HALT_S
-        if is_known:
-            # Each of thousands of running jobs may bring the same news.
-            return
-        logger.error("no more submits for %g s: %s", HALT_S, error)
-        for job in list(self._jobs.values()):
-            if job.is_unsent:
-                self._stop_job(job, Stop.WITHDRAWN, self._account_refusal(error))
-
-    def _halt_after_submit(self, error: FalqError) -> None:
-        self._halt(error)
-        # The submit went well: another one that does proves nothing.
-        self._is_proven_by_submit = False
-
-    def _resume(self) -> None:
-        if self._is_proven_by_submit:
-            self._account_error = None
-
-    def _resume_after_job(self) -> None:
-        self._account_error = None
-
-    def _check_account(self) -> None:
-        if self._is_held_back:
-            raise self._held_back_error()
-        if self._account_error is None:
-            return
-        if self._clock() < self._halted_until:
-            raise self._account_refusal(self._account_error)
-        # One submit finds out whether a person has acted meanwhile.
-        self._halted_until = self._clock() + HALT_S
-
-    @staticmethod
-    def _account_refusal(error: FalqError) -> FalqError:
-        refusal = copy.copy(error)
-        refusal.request_id = refusal.endpoint = refusal.intent_id = None
-        refusal.possibly_billed = False
-        return refusal
+                self._stop_job(job, Stop.WITHDRAWN, make_error())
 
     # The end.
 
@@ -683,9 +561,10 @@ class Engine:
 
     async def _close(self) -> None:
         deadline = self._clock() + self.config.exit_grace_s
-        await self._drop_unsent()
-        await self._wait_for(self._work_before_the_end(), deadline)
-        await self._end_jobs()
+        await self._leaving.drop_unsent()
+        await self._wait_for(self._wishes | self._leaving.begin_to_wait(), deadline)
+        cancel_once(self._polling)
+        self.unfinished = await self._leaving.end_rest()
         self._stop.set()
         # Now, not when the dedicated task wakes: a check or a job that wakes
         # before it would want to start what can no longer be started.
@@ -694,48 +573,6 @@ class Engine:
         await self._end_main()
         self.client.close()
         await self._close_transport()
-
-    async def _end_jobs(self) -> None:
-        """Note and end every job that is left, some at a time."""
-        _cancel(self._polling)
-        noted: list[Unfinished] = []
-        for count, job in enumerate(list(self._jobs.values()), start=1):
-            if not job.is_settled or _is_lost(job):
-                noted.append(self._note(job))
-                self._driver.settle_from_outside(job, self._end_of(job))
-            _cancel(job.task)
-            if count % ENDED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        self.unfinished = tuple(noted)
-
-    async def _drop_unsent(self) -> None:
-        """End every job that no server knows of, some at a time."""
-        unsent = [job for job in self._jobs.values() if job.is_unsent]
-        for job in unsent:
-            if job.stop_cause is None:
-                # Of all before the first turn of another: none is sent from here on.
-                job.stop_cause = Stop.CLOSED
-        for count, job in enumerate(unsent, start=1):
-            if not job.is_settled:
-                self._driver.settle_from_outside(job, self._end_of(job))
-                if job.stop_cause is Stop.CLOSED:
-                    self._interrupt(job)
-            if count % ENDED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    def _work_before_the_end(self) -> set[asyncio.Future[Any]]:
-        """Return what leaving waits for: cancels, and submits on the way."""
-        work: set[asyncio.Future[Any]] = set(self._wishes)
-        for job in self._jobs.values():
-            if job.stop_cause is not None and not job.is_reconciling:
-                # Its driver cancels it at the server as soon as it has an id.
-                if job.task is not None:
-                    work.add(job.task)
-            elif self.config.on_exit == "cancel" and not job.is_settled:
-                work.add(self.spawn(self._cancel_accepted(job)))
-            elif job.state is JobState.SUBMITTING and not job.is_reconciling:
-                work.add(self.spawn(job.wait_until(_is_answered)))
-        return work
 
     async def _wait_for(self, waited: set[asyncio.Future[Any]], deadline: float) -> None:
         if waited:
@@ -756,40 +593,6 @@ class Engine:
         except TimeoutError:
             logger.warning("connections did not close in time; they are dropped")
 
-    def _note(self, job: Job) -> Unfinished:
-        return Unfinished(
-            endpoint=job.endpoint,
-            request_id=job.request_id,
-            intent_id=job.intent_id,
-            submitted_at=job.submitted_at,
-            cancel_outcome=job.cancel_outcome,
-            resume_token=None if job.ticket is None else dump_token(job.ticket),
-        )
-
-    def _end_of(self, job: Job) -> FalqError:
-        facts: dict[str, Any] = {
-            "endpoint": job.endpoint,
-            "request_id": job.request_id,
-            "intent_id": job.intent_id,
-        }
-        if job.is_unsent:
-            return self._driver.unsent_error(job)
-        if job.ticket is None:
-            return SubmissionUnknownError(
-                "the session was closed before the answer to a submit was known: there may be a "
-                f"job, and a bill; look for it in fal's request history (intent {job.intent_id})",
-                sent_at=job.submitted_at,
-                reason="session closed",
-                **facts,
-            )
-        return SessionClosedError(
-            "the session was closed while the job ran; it runs on at the server, attach to it "
-            "with session.handle(endpoint, request_id)",
-            retryable=True,
-            possibly_billed=True,
-            **facts,
-        )
-
     def statistics(self) -> SessionStatistics:
         """Return the counts of this moment."""
         tally = self._driver.tally
@@ -809,6 +612,7 @@ class Engine:
             reconciling=0 if self._reconciler is None else self._reconciler.searching,
             reconciled=0 if self._reconciler is None else self._reconciler.found,
             deliveries=self.deliveries.taken,
+            is_halted=self._gatekeeper.is_halted,
         )
 
     def let_go_of(self, job: Job, on_cancel: OnCancel) -> None:
@@ -817,18 +621,3 @@ class Engine:
             self.abandon(job)
         elif job.is_unsent:
             self._stop_job(job, Stop.WITHDRAWN)
-
-
-def _cancel(task: asyncio.Task[None] | None) -> None:
-    # Twice would interrupt the cleaning up after the first.
-    if task is not None and not task.cancelling():
-        task.cancel()
-
-
-def _is_answered(job: Job) -> bool:
-    return job.state is not JobState.SUBMITTING or job.is_reconciling
-
-
-def _is_lost(job: Job) -> bool:
-    """Return whether a job's time passed during a submit that was not answered since."""
-    return job.stop_cause is Stop.TIMEOUT and job.is_sent and job.ticket is None

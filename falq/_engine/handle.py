@@ -189,10 +189,17 @@ class Handle:
         Args:
             with_logs: Whether to bring log lines: the server's present window.
 
+        A job that was taken up from a journal may have no request id yet. That is
+        waited for, for four times `CallTimeouts.cancel_s`, 10 seconds by default.
+
         Raises:
             ApiError: The server says no.
             TransportError: There is no whole answer.
             WireError: The answer is no status.
+            SubmissionUnknownError: The answer to its submit was lost, and its job was
+                not found; if `retryable`, it is still looked for, and no end.
+            JobError: It was not submitted, and if `retryable` it still waits for that.
+            FalqError: What it ended with, if that was before it had a request id.
         """
         self._keeper.check_use()
         return await self._keeper.check_now(self._job, logs=with_logs)

@@ -265,6 +265,11 @@ class Job:
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
+    def interrupt(self) -> None:
+        """Cancel its driver, unless that has not begun or must not be disturbed now."""
+        if self.has_begun and self.task is not None and not self.is_uninterruptible:
+            self.task.cancel()
+
     async def wait_until(self, condition: Callable[[Job], bool]) -> None:
         """Wait until `condition` holds; it is asked whenever something changed.
 

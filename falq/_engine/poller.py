@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from falq._core.pollplan import PollPlan, Watch
+from falq._core.pollplan import PollPlan
+from falq._core.watch import Watch
 from falq.errors import FalqError, RateLimitError
 from falq.model import Status
 

@@ -56,7 +56,7 @@ class SubmitNotes(Protocol):
         ...
 
     async def before_resend(self, error: SubmissionUnknownError) -> None:
-        """Write that a lost submit is sent again; what it raises keeps it from that."""
+        """Write that a submit was lost, before it is sent again; what it raises prevents that."""
         ...
 
 

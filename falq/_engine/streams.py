@@ -105,12 +105,17 @@ class StatusStreams:
         """Streams under way."""
         return self._open
 
-    def start(self, job: Job) -> bool:
-        """Follow an accepted job; return False if it is to be polled instead."""
+    def start(self, job: Job, *, is_late: bool = False) -> bool:
+        """Follow an accepted job; return False if it is to be polled instead.
+
+        Args:
+            job: Whose statuses are wanted.
+            is_late: Whether it was accepted some time ago: rule 2.
+        """
         if job.ticket is None or self._open >= self._most() or self._refusals >= REFUSALS:
             return False
         try:
-            self._begin(job, job.ticket, is_late=False)
+            self._begin(job, job.ticket, is_late=is_late and job.with_logs > 0)
         except SessionClosedError:
             # It ends in this moment, and the job with it.
             return False

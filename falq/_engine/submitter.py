@@ -43,6 +43,8 @@ from falq.model import EndpointId, OnUnknown, Submission, Ticket
 
 logger = logging.getLogger("falq")
 
+_RESENT = "submitted again after a lost answer"
+
 
 class Tell(Protocol):
     """Tells the session's observer of an event of a job."""
@@ -202,7 +204,11 @@ class Submitter:
 
     async def _allow_resend(self, job: Job, error: SubmissionUnknownError) -> None:
         if self._books is not None:
-            await _Notes(self._books, job).before_resend(error)
+            try:
+                await self._books.note_resend(job, _RESENT)
+            except JournalError:
+                # What the caller must know is that there may be a job.
+                raise error from None
         self._client.resends += 1
         job.is_sent = False
         logger.warning(
@@ -269,8 +275,11 @@ class _Notes:
         self._books = books
         self._job = job
         self._is_open = False
+        self._lost: SubmissionUnknownError | None = None
 
     async def before_sending(self, at: datetime) -> None:
+        if self._lost is not None:
+            await self._books.note_resend(self._job, _RESENT)
         await self._books.note_sending(self._job, at)
         self._is_open = True
         if self._job.stop_cause is not None:
@@ -281,7 +290,11 @@ class _Notes:
     async def after_no_job(self, reason: str) -> None:
         if self._is_open:
             self._is_open = False
-            await self._books.note_not_sent(self._job, reason)
+            if self._lost is None:
+                await self._books.note_not_sent(self._job, reason)
+            else:
+                # That this sending made no job says nothing of the one before it.
+                await self._books.note_unknown(self._job, self._lost.reason)
 
     async def after_failure(self, error: FalqError) -> None:
         if isinstance(error, SubmissionUnknownError):
@@ -295,11 +308,8 @@ class _Notes:
 
     async def before_resend(self, error: SubmissionUnknownError) -> None:
         await self.after_failure(error)
-        try:
-            await self._books.note_resend(self._job, "submitted again after a lost answer")
-        except JournalError:
-            # What the caller must know is that there may be a job.
-            raise error from None
+        # Written as sent again only when it is: what comes between leaves it unknown.
+        self._lost = error
 
 
 async def _complete(job: Job, submission: Submission) -> Submission:

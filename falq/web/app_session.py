@@ -34,8 +34,8 @@ from typing import Any, Final, TypeAlias, Unpack
 from aiohttp import web
 from attrs import define, field
 
-from falq._engine.engine import SessionStatistics
 from falq._engine.handle import Handle
+from falq._engine.session_statistics import SessionStatistics
 from falq.errors import ConfigError, SessionClosedError
 from falq.model import Status
 from falq.session import Session
@@ -326,15 +326,20 @@ class AppSession:
             self._opened.draining.begin()
 
     def why_not_ready(self) -> str | None:
-        """Return why no job is taken now: `closed`, `draining` or `full`; None if one is."""
+        """Return why no job is taken now, None if one is.
+
+        `closed`, `draining`, `halted` (fal refuses the key or the account; see
+        `SessionStatistics.is_halted`) or `full`.
+        """
         if self._opened is None:
             return "closed"
         if self._opened.draining.has_begun:
             return "draining"
-        if self._max_waiting is not None:
-            is_full = self._opened.session.statistics().waiting >= self._max_waiting
-            return "full" if is_full else None
-        return None
+        now = self._opened.session.statistics()
+        if now.is_halted:
+            return "halted"
+        is_full = self._max_waiting is not None and now.waiting >= self._max_waiting
+        return "full" if is_full else None
 
     def refusal(self) -> Answer | None:
         """Return what to answer to somebody who wants a job now, None if there is room.

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from falq._engine.engine import SessionStatistics
+from falq._engine.session_statistics import SessionStatistics
 from falq._version import __version__
 from falq.web.relay import ProxyStatistics
 from falq.webhooks import ReceiverStatistics
@@ -108,6 +108,7 @@ def _gauges(now: SessionStatistics) -> list[Family]:
         _one("falq_jobs_waiting", "gauge", "Jobs in line for a slot", now.waiting),
         _one("falq_jobs_in_flight", "gauge", "Jobs that hold a slot", now.in_flight),
         _one("falq_jobs_watched", "gauge", "Accepted jobs under watch", now.watched),
+        _one("falq_halted", "gauge", "Whether fal refuses key or account", int(now.is_halted)),
         _one("falq_submits_reconciling", "gauge", "Lost submits looked for", now.reconciling),
     ]
 

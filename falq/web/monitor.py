@@ -13,7 +13,7 @@ from typing import Protocol
 from aiohttp import web
 
 from falq._asgi import Message, Receive, Send, live
-from falq._engine.engine import SessionStatistics
+from falq._engine.session_statistics import SessionStatistics
 from falq.web import aio, asgi
 from falq.web.metrics import CONTENT_TYPE, families_beside, families_of, render
 from falq.web.proxy import Answer, plain, refuse

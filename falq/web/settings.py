@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from falq._core.messages import CallLimits, CallTimeouts
-from falq._core.pollplan import PollSettings
+from falq._core.pollsettings import PollSettings
 from falq._core.retry import RetrySettings
 from falq._journal.base import Journal
 from falq._transport.base import Transport

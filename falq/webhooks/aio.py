@@ -7,10 +7,11 @@ decides every answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 
-from falq.webhooks.receiver import Answer, Reception
+from falq.webhooks.receiver import Answer, CrowdedError, Reception
 
 
 async def handle(reception: Reception, request: web.Request) -> web.Response:
@@ -19,20 +20,24 @@ async def handle(reception: Reception, request: web.Request) -> web.Response:
     refusal = reception.refuse_head(request.method, headers)
     if refusal is not None:
         return _response(refusal)
-    try:
-        async with asyncio.timeout(reception.read_s):
-            body = await _read(request, reception.limit_bytes)
-    except TimeoutError:
-        return _response(reception.refuse_slow())
-    if body is None:
-        return _response(reception.refuse_large())
-    return _response(await reception.receive(path=request.path, headers=headers, body=body))
+    with reception.holding() as note:
+        try:
+            async with asyncio.timeout(reception.read_s):
+                body = await _read(request, reception.limit_bytes, note)
+        except TimeoutError:
+            return _response(reception.refuse_slow())
+        except CrowdedError:
+            return _response(reception.refuse_crowded())
+        if body is None:
+            return _response(reception.refuse_large())
+        return _response(await reception.receive(path=request.path, headers=headers, body=body))
 
 
-async def _read(request: web.Request, limit: int) -> bytes | None:
+async def _read(request: web.Request, limit: int, note: Callable[[int], None]) -> bytes | None:
     """Return the body, or None if it is too large."""
     body = bytearray()
     async for piece in request.content.iter_any():
+        note(len(piece))
         body += piece
         if len(body) > limit:
             return None

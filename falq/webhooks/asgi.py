@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from falq._asgi import HungUpError, Message, Receive, Send, live, read_body, read_headers
-from falq.webhooks.receiver import Answer, Reception
+from falq.webhooks.receiver import Answer, CrowdedError, Reception
 
 
 async def serve(reception: Reception, scope: Message, receive: Receive, send: Send) -> None:
@@ -31,14 +31,17 @@ async def _answer(reception: Reception, scope: Message, receive: Receive) -> Ans
     refusal = reception.refuse_head(scope["method"], headers)
     if refusal is not None:
         return refusal
-    try:
-        async with asyncio.timeout(reception.read_s):
-            body = await read_body(receive, reception.limit_bytes)
-    except TimeoutError:
-        return reception.refuse_slow()
-    if body is None:
-        return reception.refuse_large()
-    return await reception.receive(path=scope["path"], headers=headers, body=body)
+    with reception.holding() as note:
+        try:
+            async with asyncio.timeout(reception.read_s):
+                body = await read_body(receive, reception.limit_bytes, note=note)
+        except TimeoutError:
+            return reception.refuse_slow()
+        except CrowdedError:
+            return reception.refuse_crowded()
+        if body is None:
+            return reception.refuse_large()
+        return await reception.receive(path=scope["path"], headers=headers, body=body)
 
 
 async def _send(answer: Answer, send: Send) -> None:

@@ -17,6 +17,7 @@ from falq.webhooks.inbox import Inbox
 from falq.webhooks.keyhost import KeyHost, keys_url_of
 from falq.webhooks.keys import KeyCache
 from falq.webhooks.receiver import (
+    HELD_BYTES,
     LIMIT_BYTES,
     READ_S,
     OnDelivery,
@@ -50,6 +51,8 @@ class WebhookReceiver:
             account's: what is signed and about no request of yours is kept and
             wakes nobody.
         limit_bytes: Largest body that is taken, in bytes.
+        held_bytes: Largest sum of the bodies that are held at once, in bytes; 503 is
+            answered to what comes beyond it. At least `limit_bytes`.
         read_s: Seconds that a body may take to arrive.
         wall_clock: Returns Unix seconds, for tests.
 
@@ -70,6 +73,7 @@ class WebhookReceiver:
         on_delivery: OnDelivery | None = None,
         user_ids: Collection[str] = (),
         limit_bytes: int = LIMIT_BYTES,
+        held_bytes: int = HELD_BYTES,
         read_s: float = READ_S,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -79,6 +83,7 @@ class WebhookReceiver:
             on_delivery=on_delivery,
             user_ids=user_ids,
             limit_bytes=limit_bytes,
+            held_bytes=max(held_bytes, limit_bytes),
             read_s=read_s,
             wall_clock=wall_clock,
         )
@@ -107,7 +112,8 @@ class WebhookReceiver:
     async def aclose(self) -> None:
         """Wait for deliveries that are being kept; close it before its session.
 
-        Safe to call twice. A cancelled wait leaves them to go on.
+        An `on_delivery` that takes more than 15 seconds from here is cancelled, and
+        503 answered. Safe to call twice. A cancelled wait leaves them to go on.
         """
         await self._reception.aclose()
 

@@ -12,20 +12,23 @@ Rules (promises C24, C25, D9):
     3. Each request's first delivery counts; every other is answered with 200 and
        changes nothing.
     4. What was begun is finished although the sender hangs up: a delivery that is
-       written is told to the hook.
+       written is told to the hook, until the receiver is closed.
+    5. What has no checked signature takes no more memory than is said: beyond it
+       503 is answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from falq._core.delivery import WebhookDelivery, intent_of
 from falq._core.signature import SignedHead, check_fresh, read_head
@@ -39,12 +42,19 @@ logger = logging.getLogger("falq")
 OnDelivery: TypeAlias = Callable[[WebhookDelivery], Awaitable[None] | None]
 
 LIMIT_BYTES = 32 * 1024 * 1024
+HELD_BYTES = 4 * LIMIT_BYTES
 READ_S = 10.0
+CLOSE_S = 15.0
+"""How long deliveries that are being kept may take when a receiver is closed, in seconds.
+
+As long as fal itself waits for an answer.
+"""
 
 _LARGE_BYTES = 256 * 1024
 """Bodies above this are hashed and parsed beside the loop."""
 
 _RETRY_AFTER_S = 30
+_CANCELLED_S = 1.0
 _MOST_UNHEARD = 10_000
 
 
@@ -85,6 +95,10 @@ class ReceiverStatistics:
     hook_errors: int = 0
 
 
+class CrowdedError(Exception):
+    """More bytes came at once than are held."""
+
+
 class Reception:
     """A receiver without a web server; `WebhookReceiver` adds the faces of two.
 
@@ -94,6 +108,7 @@ class Reception:
         on_delivery: Hears of each request's first delivery.
         user_ids: Accounts whose deliveries are taken; none named takes all.
         limit_bytes: Largest body.
+        held_bytes: Largest sum of the bodies that are held at once.
         read_s: Seconds that a body may take to arrive.
         wall_clock: Unix seconds.
     """
@@ -106,12 +121,15 @@ class Reception:
         on_delivery: OnDelivery | None,
         user_ids: Collection[str],
         limit_bytes: int,
+        held_bytes: int,
         read_s: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         load_cryptography()
         self.limit_bytes = limit_bytes
         self.read_s = read_s
+        self._most_held = held_bytes
+        self._held = 0
         self._inbox: Inbox = inbox or LooseInbox()
         self._keys = keys
         self._on_delivery = on_delivery
@@ -127,9 +145,39 @@ class Reception:
         return ReceiverStatistics(**self._counts)
 
     async def aclose(self) -> None:
-        """Wait for deliveries that are being kept. Safe to call twice."""
-        while self._under_way:
-            await asyncio.wait(set(self._under_way))
+        """Wait for deliveries that are being kept, `CLOSE_S` at most. Safe to call twice."""
+        if self._under_way:
+            _, left = await asyncio.wait(set(self._under_way), timeout=CLOSE_S)
+            for task in left:
+                task.cancel()
+            if left:
+                logger.warning(
+                    "%d deliveries were not done with %g s after the receiver was closed; their "
+                    "on_delivery is cancelled",
+                    len(left),
+                    CLOSE_S,
+                )
+                await asyncio.wait(left, timeout=_CANCELLED_S)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Yield what counts the bytes of one body, for as long as it is held.
+
+        It raises `CrowdedError` if there are too many with those of all others.
+        """
+        held = 0
+
+        def note(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held += size
+            if self._held > self._most_held:
+                raise CrowdedError
+
+        try:
+            yield note
+        finally:
+            self._held -= held
 
     def refuse_head(self, method: str, headers: Iterable[tuple[str, str]]) -> Answer | None:
         """Return the answer to a call whose head is enough to refuse it, else None."""
@@ -159,6 +207,15 @@ class Reception:
             headers={"Connection": "close"},
         )
 
+    def refuse_crowded(self) -> Answer:
+        """Return the answer to a call whose body is one too many at this moment."""
+        logger.warning(
+            "webhooks came with more than %d bytes at once; one is asked for again",
+            self._most_held,
+        )
+        answer = self._unavailable()
+        return evolve(answer, headers={**answer.headers, "Connection": "close"})
+
     def refuse_slow(self) -> Answer:
         """Return the answer to a call whose body did not arrive in time."""
         self._counts["refused"] += 1
@@ -187,7 +244,13 @@ class Reception:
         task = asyncio.create_task(self._keep(delivery))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                # Not the call was cancelled, but its hook, by the receiver's end.
+                return self._unavailable()
+            raise
 
     async def _check(
         self, headers: list[tuple[str, str]], body: bytes, intent_id: str | None

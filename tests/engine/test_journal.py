@@ -402,7 +402,7 @@ async def test_a_job_counts_as_completed_from_when_the_server_said_so(a_session,
     assert row.completed_at - row.accepted_at == pytest.approx(finish_s, abs=0.1)
 
 
-@pytest.mark.parametrize("end", ["refused", "withdrawn"])
+@pytest.mark.parametrize("end", ["refused", "withdrawn", "held back"])
 async def test_a_lost_submit_stays_unknown_though_its_resend_is_proven_not_sent(
     a_session, journal, end
 ):
@@ -413,17 +413,21 @@ async def test_a_lost_submit_stays_unknown_though_its_resend_is_proven_not_sent(
     def refuse(event):
         if isinstance(event, falq.events.Resending):
             transport.refusals = 100
+            has_resent.set()
 
+    has_resent = asyncio.Event()
     settings = {"journal": journal, "delivery": "at_least_once", "on_event": refuse}
     async with a_session(emulator, transport=transport, **settings) as session:
         submit = asyncio.create_task(session.submit("acme/echo", {}, key="one"))
+        await has_resent.wait()
+        # Within the wait before the resend is tried again.
+        await asyncio.sleep(0.05)
         if end == "withdrawn":
-            while transport.refusals != 99:
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(0.01)
             submit.cancel()
+        elif end == "held back":
+            session.stop_submitting()
         await asyncio.wait({submit})
-        if end == "refused":
+        if end != "withdrawn":
             assert isinstance(submit.exception(), falq.SubmissionUnknownError)
         await asyncio.sleep(60.0)
         assert await states_of(journal) == [RecordState.UNKNOWN]

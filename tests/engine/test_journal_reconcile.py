@@ -8,6 +8,7 @@ import pytest
 
 import falq
 from falq._journal.memory import MemoryJournal
+from falq._journal.records import PlannedJob
 from falq._journal.states import RecordState
 from falq.emulator import Fault, Scenario
 from falq.testing import LoopbackEmulator
@@ -198,6 +199,32 @@ async def test_a_restart_finds_what_the_session_before_it_lost(reconciling):
             handles = await session.recover()
             assert [await one for one in handles] == [{"n": 0}, {"n": 1}]
     assert emulator.stats().submits == 2
+
+
+async def test_the_status_of_a_recovered_job_without_an_id_is_told_within_seconds(reconciling):
+    fault = Fault("reset", "submit", when="before", times=1)
+    emulator = LoopbackEmulator(Scenario(faults=(fault,), run_s=120.0))
+    loop = asyncio.get_running_loop()
+    async with MemoryJournal() as journal:
+        async with reconciling(emulator, journal=journal) as session:
+            lost = asyncio.create_task(session.submit("acme/echo", {"n": 1}))
+            await asyncio.sleep(5.0)
+        await asyncio.gather(lost, return_exceptions=True)
+        await journal.plan(
+            [PlannedJob(endpoint="acme/echo", input_sha256="0" * 64, input=b"{}", key="two")]
+        )
+        async with reconciling(emulator, journal=journal, max_jobs=1) as session:
+            looked_for, in_line = await session.recover(resume_planned=True)
+            for handle, error in (
+                (looked_for, falq.SubmissionUnknownError),
+                (in_line, falq.JobError),
+            ):
+                began = loop.time()
+                with pytest.raises(error) as caught:
+                    await handle.status()
+                assert loop.time() - began <= 10.0
+                assert caught.value.retryable
+                assert not handle.is_done()
 
 
 @pytest.mark.slow

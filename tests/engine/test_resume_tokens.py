@@ -45,7 +45,8 @@ async def test_a_session_that_was_left_names_a_token_for_each_job(a_session):
     with pytest.raises(falq.SessionClosedError) as caught:
         await handle
     (left,) = session.unfinished
-    assert left.resume_token == caught.value.resume_token
+    # The same object: making it takes its time where many jobs are left.
+    assert left.resume_token is caught.value.resume_token is not None
     async with a_session(emulator) as session:
         assert await session.resume(left.resume_token) == {"n": 1}
 

@@ -187,6 +187,21 @@ async def test_a_stream_of_statuses_ends_with_completed_by_webhook_alone(mailed)
     assert seen[-1].word == "COMPLETED"
 
 
+@pytest.mark.parametrize("logs", [True, False])
+async def test_somebody_who_listens_to_an_announced_job_gets_a_stream_if_that_is_set(mailed, logs):
+    emulator = LoopbackEmulator(Scenario(run_s=30.0))
+    async with mailed(emulator, completion="stream") as session:
+        handle = await session.submit("fal-ai/flux/schnell", {"prompt": "a tiny cute cat"})
+        await asyncio.sleep(10.0)
+        assert "stream" not in session.statistics().calls
+        seen = [status async for status in handle.events(logs=logs)]
+        calls = session.statistics().calls
+    # The window of lines so far takes one check; the stream brings new ones only.
+    assert (calls["stream"], calls.get("status", 0)) == (1, int(logs))
+    lines = [entry.message for status in seen for entry in status.logs]
+    assert len(lines) == len(set(lines)) == (5 if logs else 0)
+
+
 async def test_webhooks_that_do_not_come_are_made_up_for_within_a_minute(mailed):
     emulator = LoopbackEmulator(Scenario(run_s=10.0, webhook_loss_probability=1.0))
     async with mailed(emulator) as session:

@@ -434,6 +434,19 @@ def test_the_request_id_can_be_copied(show: Opener) -> None:
     expect(tab.locator("#q")).to_have_value("req-0")
 
 
+def test_a_command_with_a_gap_to_fill_in_is_not_offered_for_copying(
+    browser: Browser, tmp_path: Path
+) -> None:
+    steps = ["A key: `export FAL_KEY=…`", "Then: `falq doctor`"]
+    page = Page(title="Ten cats", subtitle="A run", items=[an_item(0)], next_steps=steps)
+    (tmp_path / "report.html").write_text(render_page(page), encoding="utf-8")
+    tab = browser.new_page(offline=True)
+    tab.goto((tmp_path / "report.html").as_uri())
+    expect(tab.locator(".next-steps code")).to_have_text(["export FAL_KEY=…", "falq doctor"])
+    expect(tab.locator(".next-steps button")).to_have_count(1)
+    tab.close()
+
+
 def test_failed_rows_say_why_and_how_to_retry(show: Opener) -> None:
     tab = show(*a_mixed_run(), hash="#view=problems")
     rows = tab.locator("#problem-rows tr")

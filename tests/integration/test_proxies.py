@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve, frozen
 
 import falq
+from falq.batch import Batch
 from falq.emulator import Emulator, Scenario
 from falq.media import download_media
 from tests.support.connect_proxy import ConnectProxy, a_world
@@ -186,6 +187,21 @@ async def test_uploads_go_through_it_to_the_gateway_s_own_hosts(is_filtering):
             url = await session.upload(b"some bytes", "text/plain", "a.txt")
     assert url
     assert "rest.fal.test:443" in company.proxy.asked
+
+
+async def test_a_batch_asks_for_its_prices_through_it():
+    async with a_company() as company:
+        batch = Batch(
+            [{"prompt": "a tiny cute cat"}],
+            gateway=company.gateway,
+            endpoint="fal-ai/flux/schnell",
+            budget_usd=5.0,
+            **company.settings,
+        )
+        async with batch:
+            assert [outcome.error async for outcome in batch] == [None]
+            assert (await batch.summary()).spent_usd > 0
+    assert set(company.proxy.asked) == {"api.fal.test:443", "queue.fal.test:443"}
 
 
 async def test_many_jobs_at_once_go_through_it():

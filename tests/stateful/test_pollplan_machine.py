@@ -7,7 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from falq._core.pollplan import PollPlan, PollSettings, Watch
+from falq._core.pollplan import PollPlan
+from falq._core.pollsettings import PollSettings
+from falq._core.watch import Watch
 from falq.model import Completed, InProgress, Queued, Status
 
 DRAWS = st.floats(0, 1, exclude_max=True)

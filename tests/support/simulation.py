@@ -11,7 +11,9 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 
-from falq._core.pollplan import PollPlan, PollSettings, Watch
+from falq._core.pollplan import PollPlan
+from falq._core.pollsettings import PollSettings
+from falq._core.watch import Watch
 from falq.model import Completed, Status
 
 Server = Callable[[Hashable, float], Status | None]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import traceback
 from typing import Any
 
@@ -86,10 +85,8 @@ def shown_with_locals(error):
     """What a traceback with its locals shows below the caller's own frame."""
     shown = []
     for frame, _ in traceback.walk_tb(error.__traceback__.tb_next):
-        for value in frame.f_locals.values():
-            # What a refusal broke off half-way has no repr at all.
-            with contextlib.suppress(AttributeError):
-                shown.append(repr(value))
+        # What a refusal broke off half-way is shown as well.
+        shown += map(repr, frame.f_locals.values())
     return " ".join(shown)
 
 

@@ -64,6 +64,15 @@ def test_a_key_in_the_locals_of_a_traceback_is_masked():
     assert CANARY not in shown
 
 
+@pytest.mark.parametrize("kind", [falq.Fal, falq.Maton])
+def test_a_gateway_that_is_refused_half_made_can_be_shown(kind):
+    with pytest.raises(ConfigError) as caught:
+        kind(key=f"{CANARY} has a space")
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__.tb_next)]
+    (half_made,) = {repr(frame.f_locals["self"]) for frame in frames if "self" in frame.f_locals}
+    assert half_made == f"{kind.__name__}()"
+
+
 @pytest.mark.parametrize("secret", [FAL, MATON, FAL.key, FAL.auth_headers()], ids=repr)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_key_is_not_pickled(secret, protocol):

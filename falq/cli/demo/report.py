@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from falq._engine.engine import SessionStatistics
+from falq._engine.session_statistics import SessionStatistics
 from falq.batch.page import Page, PageItem, PageMedia, embed_file, render_page
 from falq.cli.demo.ledger import Entry, Ledger
 from falq.cli.demo.plan import UPSCALER

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falq._core.pollplan import GROWTH_AFTER_FAILURE, PollPlan, PollSettings
+from falq._core.intervals import GROWTH_AFTER_FAILURE
+from falq._core.pollplan import PollPlan
+from falq._core.pollsettings import PollSettings
 from falq.model import Completed, InProgress, Queued, Status
 from tests.support import Simulation
 
@@ -374,26 +376,6 @@ def test_whatever_the_load_time_moves_and_every_job_is_found(start, jobs, per_s,
         simulation.add(job, line=str(job % 2))
     simulation.run(start + 3600.0)
     assert set(simulation.found_at) == set(range(len(jobs)))
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"initial_s": 0.0},
-        {"factor": 0.9},
-        {"cap_s": 0.0},
-        {"jitter": 1.0},
-        {"queued_cap_s": 0.0},
-        {"per_position_s": -1.0},
-        {"queued_per_s": 0.0},
-        {"per_s": 0.0},
-        {"longest_gap_s": 0.0},
-    ],
-    ids=str,
-)
-def test_settings_that_make_no_sense_are_refused(setting):
-    with pytest.raises(ValueError, match=next(iter(setting))):
-        PollSettings(**setting)
 
 
 def _first_wait(plan: PollPlan, name: str, now: float) -> float:

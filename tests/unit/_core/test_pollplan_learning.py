@@ -13,7 +13,8 @@ import pytest
 
 from falq._core.forecast import FEWEST_RUNS
 from falq._core.inspection import plan_checks
-from falq._core.pollplan import PollPlan, PollSettings
+from falq._core.pollplan import PollPlan
+from falq._core.pollsettings import PollSettings
 from falq.model import Completed, InProgress, Queued
 
 LOOK_S = PollSettings().poll_value_s

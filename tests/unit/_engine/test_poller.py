@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from falq._core.pollplan import PollPlan, PollSettings
+from falq._core.pollplan import PollPlan
+from falq._core.pollsettings import PollSettings
 from falq._engine.poller import Poller
 from falq.errors import FalqError, TransportError
 from falq.model import Completed, InProgress, Status

@@ -150,6 +150,20 @@ async def test_a_full_line_turns_people_away_and_an_empty_one_does_not():
         assert fal.refusal() is None
 
 
+async def test_an_account_that_is_refused_makes_an_app_unready_until_it_may_be_asked_again():
+    fal = app_session(LoopbackEmulator(Scenario(is_locked=True)))
+    async with fal as session:
+        assert not session.statistics().is_halted
+        with pytest.raises(falq.AuthenticationError):
+            await session.submit("acme/echo", {})
+        assert session.statistics().is_halted
+        assert fal.why_not_ready() == "halted"
+        assert fal.refusal().status_code == 503
+        assert "falq_halted 1\n" in fal.monitor.answer("GET", "/metrics").body.decode()
+        await asyncio.sleep(30.0)
+        assert fal.why_not_ready() is None
+
+
 async def test_draining_takes_no_more_jobs_and_lets_those_finish_that_run():
     fal = app_session(LoopbackEmulator())
     async with fal as session:

@@ -28,6 +28,7 @@ COUNTS = SessionStatistics(
     reconciling=8,
     reconciled=9,
     deliveries=77,
+    is_halted=True,
 )
 
 
@@ -63,6 +64,7 @@ def test_prometheus_reads_every_count():
     assert samples[("falq_submits_reconciling",)] == 8
     assert samples[("falq_submits_reconciled_total",)] == 9
     assert samples[("falq_webhooks_total",)] == 77
+    assert samples[("falq_halted",)] == 1
     assert samples[("falq_session_opened_timestamp_seconds",)] == 1_767_225_600.5
 
 

@@ -40,7 +40,7 @@ def test_an_app_that_takes_jobs_is_ready():
     assert ask("/readyz") == (200, {"status": "ready", "waiting": 3, "in_flight": 5})
 
 
-@pytest.mark.parametrize("reason", ["draining", "full"])
+@pytest.mark.parametrize("reason", ["draining", "halted", "full"])
 def test_an_app_that_takes_none_is_not_ready_and_says_why(reason):
     code, told = ask("/readyz", Watched(reason))
     assert (code, told["status"]) == (503, reason)
