@@ -11,6 +11,7 @@ from falq._core.result import (
     NotReadyError,
     ResultJudge,
     job_failure,
+    read_billable_units,
 )
 from falq.errors import (
     AuthenticationError,
@@ -212,3 +213,16 @@ def test_a_failed_job_keeps_everything_that_the_server_said():
     assert error.detail == detail
     assert error.problems == (("steps", "too many"),)
     assert error.endpoint == "fal-ai/flux/schnell"
+
+
+@pytest.mark.parametrize(
+    ("told", "units"),
+    [("0", 0.0), ("1.5", 1.5), ("", None), ("free", None), ("-1", None), ("inf", None)],
+)
+def test_billed_units_are_a_number_that_can_be_billed(told: str, units: float | None) -> None:
+    reply = a_reply(200, b"{}", headers={"x-fal-billable-units": told})
+    assert read_billable_units(reply) == units
+
+
+def test_units_that_nobody_told_are_none() -> None:
+    assert read_billable_units(a_reply(200, b"{}")) is None
