@@ -195,7 +195,10 @@ class Writer:
 
     def _watch(self, sent: int, again_s: float) -> None:
         """Step aside if a hand-over is still not done, rule 5."""
-        if self._done < sent:
+        if self._closed.done():
+            # What a thread that broke off left undone is waited for by nobody.
+            self._is_watched = False
+        elif self._done < sent:
             self._step_aside(_ASIDE_S)
             self._loop.call_later(again_s, self._watch, sent, min(2 * again_s, _ASIDE_MOST_S))
         elif self._done < self._sent:
