@@ -25,6 +25,24 @@ FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
 _CHUNK_BYTES = 64 * 1024
 
 
+def read_arrived_body(
+    content: aiohttp.StreamReader, *, headers: Mapping[str, str], limit: int
+) -> bytes | None:
+    """Return a body that came with its head, as most do; None if it is to be read piece by piece.
+
+    Args:
+        content: Where it arrived.
+        headers: Of its reply.
+        limit: Bytes that it may have after unpacking.
+    """
+    if not content.is_eof() or content.exception() is not None:
+        return None
+    length = headers.get("Content-Length", "")
+    if not length.isdecimal() or int(length) > limit or "Content-Encoding" in headers:
+        return None
+    return content.read_nowait()
+
+
 async def read_body(
     content: aiohttp.StreamReader,
     *,
@@ -40,13 +58,11 @@ async def read_body(
         headers: Of its reply.
         limit: Bytes that it may have after unpacking.
     """
+    arrived = read_arrived_body(content, headers=headers, limit=limit)
+    if arrived is not None:
+        return arrived, None
     pieces = bytearray()
-    length = headers.get("Content-Length", "")
-    is_bounded = length.isdecimal() and int(length) <= limit and "Content-Encoding" not in headers
     try:
-        if is_bounded and content.is_eof():
-            # It came with the head, as most do.
-            return await content.read(), None
         # Piece by piece: what came before a break may name a job that costs money.
         async for piece in content.iter_any():
             pieces += piece

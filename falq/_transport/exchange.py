@@ -1,10 +1,10 @@
 """Exchanges on pooled connections, with as little per call as can be.
 
-Owns a pool of aiohttp's connections to one origin. A client session does much
-for each request that falq's calls never need: cookies, redirects, default
-headers, a request and a response object. Calls are what falq makes most of, so
-they use the layer below: aiohttp's connector, which makes, keeps and secures
-connections, and its response parser.
+Owns what is written to and read from aiohttp's connections to one origin. A client
+session does much for each request that falq's calls never need: cookies, redirects,
+default headers, a request and a response object. Calls are what falq makes most of,
+so they use the layer below: aiohttp's connector, which makes and secures connections,
+and its response parser. `idle` keeps the connections, `deadlines` gives answers up.
 
 That layer is public but not documented, so it is looked at first
 (`is_supported`): with an aiohttp that has changed it, all calls go through a
@@ -16,6 +16,8 @@ Rules:
     2. Only a call that may be repeated is sent again, once, when the server
        closed its connection before it answered.
     3. A connection that was not read to the end of its answer is closed.
+    4. One connection has one parser, so an answer is always read from where the
+       one before it ended.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from falq._core.messages import Call, CallLimits, Reply
-from falq._transport.bodies import FAILURES, map_failure, read_body
+from falq._transport.bodies import FAILURES, map_failure, read_arrived_body, read_body
+from falq._transport.deadlines import Deadlines
+from falq._transport.idle import IdleConnections
 from falq.errors import ArgumentError, FalqError
 
 _SWITCHING_PROTOCOLS = 101
@@ -51,16 +55,9 @@ def is_supported() -> bool:
             "read_timeout",
         }
         <= prepare.keys()
+        and {"read_timeout", "start_timeout", "should_close", "is_connected"}
+        <= set(dir(ResponseHandler))
     )
-
-
-class _Progress:
-    """How far one attempt of a call came."""
-
-    __slots__ = ("was_sent",)
-
-    def __init__(self) -> None:
-        self.was_sent = False
 
 
 class ExchangePool:
@@ -98,13 +95,15 @@ class ExchangePool:
         self._loop = asyncio.get_running_loop()
         self._connect_s = connect_s
         self._usual_timeout = aiohttp.ClientTimeout(connect=connect_s)
+        self._idle = IdleConnections(keepalive_s=keepalive_s)
+        self._deadlines = Deadlines(_give_up)
         self._connector = aiohttp.TCPConnector(
             limit=0, ssl=ssl_context, keepalive_timeout=keepalive_s, ttl_dns_cache=60
         )
         # Never sent: it tells the connector where to connect and whom to trust.
         self._where = aiohttp.ClientRequest("GET", url, loop=self._loop, ssl=ssl_context)
         always = {"Host": self._where.headers["Host"], "Accept-Encoding": "gzip, deflate"}
-        self._always = _Wire(_write_headers(always | dict(headers)) + b"\r\n")
+        self._always = _Outgoing(_write_headers(always | dict(headers)) + b"\r\n")
 
     async def send(self, call: Call, *, total_s: float) -> Reply:
         """Carry one call and return the reply, at least its head.
@@ -118,92 +117,96 @@ class ExchangePool:
             TransportError: No head of a reply came.
         """
         request = self._request(call)
-        progress = _Progress()
         deadline = self._loop.time() + total_s
         failure: BaseException | None = None
         for attempt in range(1, self._tries + 1):
             try:
-                return await self._exchange(call, request, deadline, progress)
+                return await self._exchange(call, request, deadline)
             except FAILURES as error:
                 failure = error
                 if attempt == self._tries or not _is_closed_idle(error):
                     break
-        raise map_failure(failure or TimeoutError(), was_sent=progress.was_sent)
+        raise map_failure(failure or TimeoutError(), was_sent=request.was_sent)
 
-    async def _exchange(
-        self, call: Call, request: _Wire, deadline: float, progress: _Progress
-    ) -> Reply:
-        connection = await self._connector.connect(
-            self._where, [], self._connect_timeout(deadline - self._loop.time())
-        )
+    async def _exchange(self, call: Call, request: _Outgoing, deadline: float) -> Reply:
+        connection = self._idle.take()
+        if connection is None:
+            connection = await self._connect(deadline - self._loop.time())
         try:
-            message, payload = await self._ask(request, connection, deadline, progress)
-            body, fault = await self._listen(call, connection, message, payload, deadline)
+            protocol = _write(connection, request)
+            message, payload = await self._read_head(protocol, deadline)
+            limit = self._limits.for_reply(call.verb, message.code)
+            body = read_arrived_body(payload, headers=message.headers, limit=limit)
+            fault: FalqError | None = None
+            if body is None:
+                body, fault = await self._read_rest(protocol, message, payload, deadline, limit)
         except BaseException:
             connection.close()
             raise
         if fault is None:
-            connection.release()
+            self._idle.keep(connection)
         else:
             connection.close()
         return Reply(message.code, message.headers, body, fault)
 
-    def _connect_timeout(self, left_s: float) -> aiohttp.ClientTimeout:
-        if left_s >= self._connect_s:
-            return self._usual_timeout
-        return aiohttp.ClientTimeout(connect=max(left_s, 0.001))
+    async def _connect(self, left_s: float) -> Connection:
+        limit = self._usual_timeout
+        if left_s < self._connect_s:
+            limit = aiohttp.ClientTimeout(connect=max(left_s, 0.001))
+        connection = await self._connector.connect(self._where, [], limit)
+        if connection.protocol is not None:
+            # Once for all its answers: they are read by one parser, one after the other.
+            connection.protocol.set_response_params(read_until_eof=True)
+        return connection
 
-    async def _ask(
-        self, request: _Wire, connection: Connection, deadline: float, progress: _Progress
-    ) -> tuple[Any, Any]:
-        """Send the request; return the head of the reply and the stream of its body."""
-        protocol, transport = connection.protocol, connection.transport
-        if protocol is None or transport is None:
-            raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_until_eof=True)
-        progress.was_sent = True
-        transport.write(request.data)
+    async def _read_head(self, protocol: ResponseHandler, deadline: float) -> tuple[Any, Any]:
+        """Return the head of the reply and the stream of its body."""
         limit = deadline
         if self._read_s is not None:
             limit = min(deadline, self._loop.time() + self._read_s)
-        # One timer for the head. Most bodies come with it and need none.
-        async with asyncio.timeout_at(limit):
+        self._deadlines.add(protocol, limit)
+        try:
             message, payload = await protocol.read()
             while message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
                 message, payload = await protocol.read()
+        finally:
+            self._deadlines.discard(protocol)
         return message, payload
 
-    async def _listen(
-        self, call: Call, connection: Connection, message: Any, payload: Any, deadline: float
+    async def _read_rest(
+        self, protocol: ResponseHandler, message: Any, payload: Any, deadline: float, limit: int
     ) -> tuple[bytes, FalqError | None]:
-        body = read_body(
-            payload,
-            status_code=message.code,
-            headers=message.headers,
-            limit=self._limits.for_reply(call.verb, message.code),
-        )
-        if payload.is_eof() or connection.protocol is None:
+        """Return a body that is packed, or did not come with its head, as far as it comes."""
+        body = read_body(payload, status_code=message.code, headers=message.headers, limit=limit)
+        if payload.is_eof():
             return await body
-        connection.protocol.read_timeout = self._read_s
-        connection.protocol.start_timeout()
+        protocol.read_timeout = self._read_s
+        protocol.start_timeout()
         try:
             async with asyncio.timeout_at(deadline):
                 return await body
         except TimeoutError as error:
             failure: BaseException = error
+        finally:
+            protocol.read_timeout = None
         return b"", map_failure(failure, was_sent=True)
 
-    def _request(self, call: Call) -> _Wire:
+    def _request(self, call: Call) -> _Outgoing:
         body = call.body or b""
         line = f"{call.method} {self._path}{call.target} HTTP/1.1\r\n"
         if call.method != "GET":
             line += f"Content-Length: {len(body)}\r\n"
         own = line.encode("ascii") + _write_headers(call.headers)
-        return _Wire(own + self._always.data + body)
+        return _Outgoing(own + self._always.data + body)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._connector.close()
+        self._deadlines.close()
+        try:
+            # It waits for those that say goodbye, the idle ones among them.
+            await self._connector.close()
+        finally:
+            self._idle.close()
 
 
 def _write_headers(headers: Mapping[str, str]) -> bytes:
@@ -215,6 +218,20 @@ def _write_headers(headers: Mapping[str, str]) -> bytes:
     return text.encode("ascii")
 
 
+def _write(connection: Connection, request: _Outgoing) -> ResponseHandler:
+    """Hand the request to a connection, and return what reads from it."""
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        raise aiohttp.ServerDisconnectedError
+    request.was_sent = True
+    transport.write(request.data)
+    return protocol
+
+
+def _give_up(protocol: ResponseHandler) -> None:
+    protocol.set_exception(aiohttp.SocketTimeoutError("nothing was heard in time"))
+
+
 def _is_closed_idle(error: BaseException) -> bool:
     """Return whether the server may have closed an idle connection in this moment."""
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -222,13 +239,14 @@ def _is_closed_idle(error: BaseException) -> bool:
     return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
 
 
-class _Wire:
+class _Outgoing:
     """Bytes with the key in them, which no repr shows, nor a traceback with its locals."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "was_sent")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.was_sent = False
 
     def __repr__(self) -> str:
         return "<request head>"

@@ -371,6 +371,34 @@ async def test_an_answer_that_was_given_up_leaves_no_connection_in_the_pool(raw_
         await server.connections[0].wait_gone()
 
 
+# Answers that nobody asked for.
+
+
+STRAY = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"stray": true}'
+
+
+@pytest.mark.parametrize("is_at_once", [True, False], ids=["with the answer", "while idle"])
+async def test_an_answer_that_nobody_asked_for_is_not_the_next_ones(raw_server, until, is_at_once):
+    told = asyncio.Event()
+
+    async def one_too_many(connection):
+        while await connection.read_request():
+            connection.answer({"number": connection.number})
+            if connection.number == 0:
+                if not is_at_once:
+                    await told.wait()
+                connection.send(STRAY)
+
+    async with raw_server(one_too_many) as server, transport_to(server.url) as carrier:
+        assert (await carrier.send(a_status())).body == b'{"number": 0}'
+        if not is_at_once:
+            ((_, idle),) = carrier._exchanges[False]._idle._kept
+            told.set()
+            await until(lambda: len(idle.protocol) > 0)
+        assert (await carrier.send(a_status())).body == b'{"number": 1}'
+        await server.connections[0].wait_gone()
+
+
 # The age of connections.
 
 
