@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import define
 
-from falq._journal.moves import Bundle, Move
+from falq._journal.moves import MOST_MOVES, Move, run_moves
 from falq.errors import JournalError
 
 logger = logging.getLogger("falq")
@@ -88,13 +88,16 @@ def transact(connection: sqlite3.Connection, orders: Sequence[Order], *, is_care
         Exception: An order is at fault and `is_careful` is False; nothing was written.
     """
     try:
-        connection.execute("BEGIN IMMEDIATE")
         if is_careful:
-            for order in orders:
-                _run_apart(connection, order)
+            _begin_and_commit(connection, orders, _run_apart)
         else:
-            _run_together(connection, orders)
-        connection.execute("COMMIT")
+            moves = [order.act for order in orders if isinstance(order.act, Move)]
+            if len(moves) == len(orders) <= MOST_MOVES:
+                for order in orders:
+                    order.outcome = order.error = None
+                run_moves(connection, moves)
+            else:
+                _begin_and_commit(connection, orders, _run_together)
     except Exception as error:
         _roll_back(connection)
         if not _is_storage_fault(error):
@@ -103,30 +106,42 @@ def transact(connection: sqlite3.Connection, orders: Sequence[Order], *, is_care
         raise StorageError(f"{error}, {name}") from None
 
 
+def _begin_and_commit(
+    connection: sqlite3.Connection,
+    orders: Sequence[Order],
+    run: Callable[[sqlite3.Connection, Sequence[Order]], None],
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    run(connection, orders)
+    connection.execute("COMMIT")
+
+
 def _run_together(connection: sqlite3.Connection, orders: Sequence[Order]) -> None:
-    bundle = Bundle(connection)
+    moves: list[Move] = []
     for order in orders:
         order.outcome = order.error = None
         if isinstance(order.act, Move):
-            bundle.add(order.act)
+            moves.append(order.act)
         else:
-            bundle.run()
+            run_moves(connection, moves)
+            moves.clear()
             order.outcome = order.act(connection)
-    bundle.run()
+    run_moves(connection, moves)
 
 
-def _run_apart(connection: sqlite3.Connection, order: Order) -> None:
-    """Run an order so that its failure undoes nothing but itself."""
-    order.outcome = order.error = None
-    connection.execute("SAVEPOINT one")
-    try:
-        order.outcome = order.act(connection)
-    except Exception as error:
-        if _is_storage_fault(error):
-            raise
-        connection.execute("ROLLBACK TO one")
-        order.error = told(error)
-    connection.execute("RELEASE one")
+def _run_apart(connection: sqlite3.Connection, orders: Sequence[Order]) -> None:
+    """Run each so that its failure undoes nothing but itself."""
+    for order in orders:
+        order.outcome = order.error = None
+        connection.execute("SAVEPOINT one")
+        try:
+            order.outcome = order.act(connection)
+        except Exception as error:
+            if _is_storage_fault(error):
+                raise
+            connection.execute("ROLLBACK TO one")
+            order.error = told(error)
+        connection.execute("RELEASE one")
 
 
 def _is_storage_fault(error: Exception) -> bool:

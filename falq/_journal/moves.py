@@ -1,12 +1,14 @@
 """The moves of jobs, written many at a time.
 
-Owns the updates of a job's state, and how the moves of one group become few
-statements. Each statement that runs gives up and takes back Python's global
-lock, which takes milliseconds while the loop is busy: a group of two hundred
-must not do so two hundred times.
+Owns the updates of a job's state, and how the moves of one group become one
+statement. Each statement that runs gives up and takes back Python's global lock
+twice, and the writer's thread waits milliseconds for it while the loop is busy. So a
+group is handed over as rows of a view that keeps nothing: a trigger carries each row
+out, in order, and a statement that stands alone is a transaction by itself.
 
 Rules:
-    1. Moves of different jobs change places freely; two of one job never do.
+    1. The view and its triggers are the connection's own (`install`); the file has
+       none of them.
     2. Any doubt about a group is an error: the caller then runs its moves one
        by one, which tells whose it was.
 """
@@ -23,12 +25,16 @@ from attrs import define, frozen
 from falq._journal.states import RecordState, may_move
 from falq.errors import JournalError
 
-SIZES = (1, 4, 16, 64, 256)
-"""Rows of one statement: few sizes, so that SQLite's compiled statements are reused.
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Moves of one statement: few sizes, so that SQLite's compiled statements are reused.
 
-Moves that are fewer leave rows of nulls, which belong to no job."""
+Moves that are fewer leave rows of nulls, which move nothing."""
 
-_VALUES = "abcd"
+MOST_MOVES = SIZES[-1]
+
+_COLUMNS = ("number", "kind", "state", "a", "b", "c", "d", "body", "sha256")
+_NULLS = tuple((None,) * count for count in range(5))
+_NO_RESULT = (None, None)
 
 
 @frozen(eq=False)
@@ -37,40 +43,43 @@ class MoveKind:
 
     Attributes:
         changes: What its columns become beside `state`; the move's values are
-            `given.a`, `given.b` and so on.
+            `NEW.a`, `NEW.b` and so on.
         only_from: Change jobs in this state only, and pass over others.
+        has_result: Whether a body and its hash come with it.
     """
 
     changes: Mapping[str, str]
     only_from: RecordState | None = None
+    has_result: bool = False
 
 
 SENDING = MoveKind(
     {
         "attempts": "attempts + 1",
-        "intent_id": "given.a",
-        "sent_at": "given.b",
-        "sent_mono": "given.c",
-        "sent_sha256": "given.d",
+        "intent_id": "NEW.a",
+        "sent_at": "NEW.b",
+        "sent_mono": "NEW.c",
+        "sent_sha256": "NEW.d",
         "reason": "NULL",
     }
 )
-UNKNOWN = MoveKind({"reason": "given.a"})
-ACCEPTED = MoveKind({"request_id": "given.a", "accepted_at": "given.b"})
-COMPLETED = MoveKind({"completed_at": "given.a"}, only_from=RecordState.ACCEPTED)
+UNKNOWN = MoveKind({"reason": "NEW.a"})
+ACCEPTED = MoveKind({"request_id": "NEW.a", "accepted_at": "NEW.b"})
+COMPLETED = MoveKind({"completed_at": "NEW.a"}, only_from=RecordState.ACCEPTED)
 FETCHED = MoveKind(
     {
-        "completed_at": "coalesce(completed_at, given.a)",
-        "billable_units": "given.b",
-        "inference_s": "given.c",
-        "cost_usd": "given.d",
-    }
+        "completed_at": "coalesce(completed_at, NEW.a)",
+        "billable_units": "NEW.b",
+        "inference_s": "NEW.c",
+        "cost_usd": "NEW.d",
+    },
+    has_result=True,
 )
-DELIVERED = MoveKind({"ended_at": "given.a"})
-ENDED = MoveKind({"error": "given.a", "ended_at": "given.b"})
+DELIVERED = MoveKind({"ended_at": "NEW.a"})
+ENDED = MoveKind({"error": "NEW.a", "ended_at": "NEW.b"})
 RETRIED = MoveKind(
     {
-        "reason": "given.a",
+        "reason": "NEW.a",
         "error": "NULL",
         "request_id": "NULL",
         "accepted_at": "NULL",
@@ -84,6 +93,30 @@ _PLACES = {
         (SENDING, UNKNOWN, ACCEPTED, COMPLETED, FETCHED, DELIVERED, ENDED, RETRIED)
     )
 }
+
+
+def install(connection: sqlite3.Connection) -> None:
+    """Make the connection's view and triggers, which `run_moves` needs."""
+    nothing = ", ".join(f"NULL AS {name}" for name in _COLUMNS)
+    connection.execute(f"CREATE TEMP VIEW moving AS SELECT {nothing} WHERE FALSE")
+    for kind, place in _PLACES.items():
+        connection.execute(_trigger(kind, place))
+
+
+def _trigger(kind: MoveKind, place: int) -> str:
+    changes = ", ".join(f"{column} = {value}" for column, value in kind.changes.items())
+    guard = "" if kind.only_from is None else f" AND state = '{kind.only_from}'"
+    steps = [
+        f"UPDATE job SET state = NEW.state, {changes} WHERE number = NEW.number{guard}"  # noqa: S608  parts of this module only
+    ]
+    if kind.only_from is None:
+        steps.append("SELECT RAISE(ABORT, 'no such job') WHERE changes() = 0")
+    if kind.has_result:
+        steps.append("INSERT INTO result VALUES (NEW.number, NEW.body, NEW.sha256)")
+    return (
+        f"CREATE TEMP TRIGGER moving_{place} INSTEAD OF INSERT ON moving "
+        f"WHEN NEW.kind = {place} BEGIN {'; '.join(steps)}; END"
+    )
 
 
 @define(eq=False)
@@ -111,12 +144,12 @@ class Move:
             JournalError: There is no such job, it cannot move there, or an id is
                 another attempt's.
         """
-        why = ""
         try:
-            if run_moves(connection, [self]):
-                return
+            run_moves(connection, [self])
         except sqlite3.IntegrityError as error:
             why = str(error)
+        else:
+            return
         raise self._error(connection, why)
 
     def _error(self, connection: sqlite3.Connection, why: str) -> JournalError:
@@ -137,115 +170,28 @@ class Move:
         )
 
 
-def run_moves(connection: sqlite3.Connection, moves: Sequence[Move]) -> bool:
-    """Run moves of different jobs.
+def run_moves(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:
+    """Run moves in order, `MOST_MOVES` a statement.
 
-    Returns:
-        Whether every one found its job, those apart that may pass over it.
+    Up to `MOST_MOVES` of them, with no transaction open, are one by themselves.
+
+    Raises:
+        sqlite3.IntegrityError: A move found no job or is illegal, or an id is taken.
     """
-    certain = [move for move in moves if move.kind.only_from is None]
-    if len(certain) < len(moves):
-        for move in moves:
-            if move.kind.only_from is not None:
-                _run(connection, [move], only_from=move.kind.only_from)
-    return _run(connection, certain) == len(certain)
-
-
-def _run(
-    connection: sqlite3.Connection, moves: Sequence[Move], *, only_from: RecordState | None = None
-) -> int:
-    """Run moves and return how many found their job."""
-    changed = 0
-    for start in range(0, len(moves), SIZES[-1]):
-        chunk = moves[start : start + SIZES[-1]]
+    for start in range(0, len(moves), MOST_MOVES):
+        chunk = moves[start : start + MOST_MOVES]
         rows: list[Any] = []
-        bodies: list[Any] = []
         for move in chunk:
             # The plain word: sqlite3 looks for an adapter for each value of another type.
             rows += (move.number, _PLACES[move.kind], str(move.after), *move.values)
-            rows += _NULLS[len(move.values) :]
-            if move.result is not None:
-                bodies += (move.number, *move.result)
-        size = _fill_up(rows, columns=3 + len(_VALUES))
-        changed += connection.execute(_update(size, only_from), rows).rowcount
-        if bodies:
-            size = _fill_up(bodies, columns=3)
-            connection.execute(_insert_results(size), bodies)
-    return changed
-
-
-_NULLS = (None,) * len(_VALUES)
-
-
-def _fill_up(values: list[Any], *, columns: int) -> int:
-    """Add rows of nulls up to a size of `SIZES`, and return it."""
-    size = next(size for size in SIZES if size * columns >= len(values))
-    values.extend([None] * (size * columns - len(values)))
-    return size
+            rows += _NULLS[4 - len(move.values)]
+            rows += move.result or _NO_RESULT
+        size = next(size for size in SIZES if size >= len(chunk))
+        rows.extend([None] * (size * len(_COLUMNS) - len(rows)))
+        connection.execute(_insert(size), rows)
 
 
 @functools.cache
-def _update(rows: int, only_from: RecordState | None) -> str:
-    names = ", ".join(
-        f"column{place} AS {name}"
-        for place, name in enumerate(["number", "kind", "state", *_VALUES], start=1)
-    )
-    row = f"({', '.join('?' * (3 + len(_VALUES)))})"
-    given = ", ".join([row] * rows)
-    guard = "" if only_from is None else f" AND job.state = '{only_from}'"
-    # Begins with UPDATE, not WITH: Python counts changed rows by the first word.
-    return (
-        f"UPDATE job SET state = given.state, {_changes()} "  # noqa: S608  parts of this module and placeholders only
-        f"FROM (SELECT {names} FROM (VALUES {given})) AS given "
-        f"WHERE job.number = given.number{guard}"
-    )
-
-
-def _changes() -> str:
-    """Return what each column becomes, whichever way a row's job moves."""
-    cases: dict[str, str] = {}
-    for kind, place in _PLACES.items():
-        for column, value in kind.changes.items():
-            cases[column] = cases.get(column, "") + f" WHEN {place} THEN {value}"
-    return ", ".join(
-        f"{column} = CASE given.kind{case} ELSE {column} END" for column, case in cases.items()
-    )
-
-
-@functools.cache
-def _insert_results(rows: int) -> str:
-    given = ", ".join(["(?, ?, ?)"] * rows)
-    return f"INSERT INTO result SELECT * FROM (VALUES {given}) WHERE column1 IS NOT NULL"  # noqa: S608  placeholders only
-
-
-class MoveMissedError(Exception):
-    """A move of a group found no job: the group has to be run one by one."""
-
-
-class Bundle:
-    """Gathers the moves of a group and runs them together.
-
-    Args:
-        connection: In a transaction.
-    """
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._moves: dict[int, Move] = {}
-
-    def add(self, move: Move) -> None:
-        """Take a move; what was taken before of its job runs first."""
-        if move.number in self._moves:
-            self.run()
-        self._moves[move.number] = move
-
-    def run(self) -> None:
-        """Run what was taken.
-
-        Raises:
-            MoveMissedError: A move found no job.
-            sqlite3.IntegrityError: A move is illegal, or an id is taken.
-        """
-        moves, self._moves = tuple(self._moves.values()), {}
-        if not run_moves(self._connection, moves):
-            raise MoveMissedError
+def _insert(rows: int) -> str:
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    return f"INSERT INTO moving VALUES {', '.join([row] * rows)}"  # noqa: S608  placeholders only

@@ -16,11 +16,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from falq._journal.lock import read_boot_id
+from falq._journal.moves import install
 from falq._journal.schema import APPLICATION_ID, MIGRATIONS, Migration, migrate, schema_version
 from falq.errors import JournalError, JournalVersionError
 
 OLDEST_SQLITE = (3, 33)
-"""The first with UPDATE … FROM, which `moves` needs."""
+"""The first that knows `sqlite_schema` by this name."""
 
 BUSY_S = 2.0
 """How long a statement waits for a reader's lock, in seconds."""
@@ -155,6 +156,7 @@ def _set_up(
     if 0 < version < len(migrations):
         _copy_aside(connection, path, version)
     migrate(connection, migrations)
+    install(connection)
     connection.execute(
         "INSERT INTO meta VALUES ('boot_id', ?) "
         "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
