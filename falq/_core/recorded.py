@@ -46,6 +46,8 @@ def dump_options(options: SubmitOptions) -> dict[str, Any]:
 
 def load_options(stored: Mapping[str, Any]) -> SubmitOptions:
     """Return the options that `dump_options`, or a manifest's row, was made of."""
+    if not stored:
+        return _PLAIN
     given = {name: value for name, value in stored.items() if name in _OPTION_NAMES}
     if isinstance(given.get("lifecycle"), Mapping):
         given["lifecycle"] = ObjectLifecycle(**given["lifecycle"])

@@ -196,6 +196,17 @@ class Journal(Protocol):
         """Note that the caller has the result and its files."""
         ...
 
+    def record_delivered_nowait(self, number: int) -> None:
+        """Note the same with the next group. A hint: without it a caller is told once more.
+
+        Args:
+            number: The job.
+
+        Raises:
+            JournalError: The journal is closed.
+        """
+        ...
+
     async def record_webhook(self, request_id: str, *, intent_id: str | None, body: bytes) -> bool:
         """Keep a delivery and return whether it is the first of its request.
 

@@ -49,7 +49,7 @@ class Order:
     Attributes:
         act: What; it may be run twice.
         kind: What a failed commit does to it.
-        label: How a person is told of it.
+        label: How a person is told of it, unless it is a move, which knows.
         size_bytes: What it takes in memory.
         waiter: Who is told, if anyone.
         outcome: What `act` returned.
@@ -63,6 +63,11 @@ class Order:
     waiter: asyncio.Future[Any] | None = None
     outcome: Any = None
     error: Exception | None = None
+
+    @property
+    def name(self) -> str:
+        """How a person is told of it."""
+        return self.act.label if isinstance(self.act, Move) else self.label
 
     @property
     def is_write(self) -> bool:

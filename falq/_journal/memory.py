@@ -255,6 +255,10 @@ class MemoryJournal:
 
     async def record_delivered(self, number: int) -> None:
         """Note that the caller has everything; see `Journal.record_delivered`."""
+        self.record_delivered_nowait(number)
+
+    def record_delivered_nowait(self, number: int) -> None:
+        """Note the same; see `Journal.record_delivered_nowait`."""
         self._count()
         self._move(number, RecordState.DELIVERED, ended_at=self._now())
 

@@ -42,18 +42,21 @@ class MoveKind:
     """One way to move a job.
 
     Attributes:
+        says: What a person is told of such a move; `{0}` is the first of its values.
         changes: What its columns become beside `state`; the move's values are
             `NEW.a`, `NEW.b` and so on.
         only_from: Change jobs in this state only, and pass over others.
         has_result: Whether a body and its hash come with it.
     """
 
+    says: str
     changes: Mapping[str, str]
     only_from: RecordState | None = None
     has_result: bool = False
 
 
 SENDING = MoveKind(
+    "job {number} is sent",
     {
         "attempts": "attempts + 1",
         "intent_id": "NEW.a",
@@ -61,12 +64,17 @@ SENDING = MoveKind(
         "sent_mono": "NEW.c",
         "sent_sha256": "NEW.d",
         "reason": "NULL",
-    }
+    },
 )
-UNKNOWN = MoveKind({"reason": "NEW.a"})
-ACCEPTED = MoveKind({"request_id": "NEW.a", "accepted_at": "NEW.b"})
-COMPLETED = MoveKind({"completed_at": "NEW.a"}, only_from=RecordState.ACCEPTED)
+UNKNOWN = MoveKind("job {number} is unknown", {"reason": "NEW.a"})
+ACCEPTED = MoveKind(
+    "job {number} was accepted as request {0}", {"request_id": "NEW.a", "accepted_at": "NEW.b"}
+)
+COMPLETED = MoveKind(
+    "job {number} completed", {"completed_at": "NEW.a"}, only_from=RecordState.ACCEPTED
+)
 FETCHED = MoveKind(
+    "result of job {number}",
     {
         "completed_at": "coalesce(completed_at, NEW.a)",
         "billable_units": "NEW.b",
@@ -75,9 +83,10 @@ FETCHED = MoveKind(
     },
     has_result=True,
 )
-DELIVERED = MoveKind({"ended_at": "NEW.a"})
-ENDED = MoveKind({"error": "NEW.a", "ended_at": "NEW.b"})
+DELIVERED = MoveKind("job {number} was delivered", {"ended_at": "NEW.a"})
+ENDED = MoveKind("job {number} is {state}", {"error": "NEW.a", "ended_at": "NEW.b"})
 RETRIED = MoveKind(
+    "job {number} is planned again",
     {
         "reason": "NEW.a",
         "error": "NULL",
@@ -85,7 +94,7 @@ RETRIED = MoveKind(
         "accepted_at": "NULL",
         "completed_at": "NULL",
         "ended_at": "NULL",
-    }
+    },
 )
 _PLACES = {
     kind: place
@@ -136,6 +145,11 @@ class Move:
     after: RecordState
     values: tuple[Any, ...]
     result: tuple[bytes, str] | None = None
+
+    @property
+    def label(self) -> str:
+        """How a person is told of it."""
+        return self.kind.says.format(*self.values, number=self.number, state=self.after)
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         """Run it alone.

@@ -183,8 +183,7 @@ class SqliteJournal:
 
     async def record_unknown(self, number: int, reason: str) -> None:
         """Note that the answer to the submit was lost; see `Journal.record_unknown`."""
-        act = Move(moves.UNKNOWN, number, RecordState.UNKNOWN, (reason,))
-        await self._report(act, f"job {number} is unknown")
+        await self._report(Move(moves.UNKNOWN, number, RecordState.UNKNOWN, (reason,)))
 
     async def record_refused(self, number: int, error: JsonError) -> None:
         """Note that the submit was answered no; see `Journal.record_refused`."""
@@ -195,14 +194,13 @@ class SqliteJournal:
     ) -> None:
         """Note the server's id; see `Journal.record_accepted`."""
         values = (request_id, self._now() if at is None else at)
-        act = Move(moves.ACCEPTED, number, RecordState.ACCEPTED, values)
-        await self._report(act, f"job {number} was accepted as request {request_id}")
+        await self._report(Move(moves.ACCEPTED, number, RecordState.ACCEPTED, values))
 
     def record_completed_nowait(self, number: int, *, at: float | None = None) -> None:
         """Note that the server said completed; see `Journal.record_completed_nowait`."""
         values = (self._now() if at is None else at,)
         act = Move(moves.COMPLETED, number, RecordState.COMPLETED, values)
-        self._usable().send(Order(act, Kind.REPORT, f"job {number} completed"))
+        self._usable().send(Order(act, Kind.REPORT))
 
     async def record_result(
         self,
@@ -219,7 +217,7 @@ class SqliteJournal:
         values = (seen_at, billable_units, inference_s, cost_usd)
         result = (body, hashlib.sha256(body).hexdigest())
         act = Move(moves.FETCHED, number, RecordState.FETCHED, values, result)
-        await self._report(act, f"result of job {number}", size_bytes=len(body))
+        await self._report(act, size_bytes=len(body))
 
     async def record_ended(self, number: int, state: RecordState, error: JsonError) -> None:
         """Note that the job ended without a result; see `Journal.record_ended`."""
@@ -227,7 +225,7 @@ class SqliteJournal:
             raise ValueError(f"a job does not end as {state}")
         text = statements.to_json(error)
         act = Move(moves.ENDED, number, state, (text, self._now()))
-        await self._report(act, f"job {number} is {state}", size_bytes=len(text))
+        await self._report(act, size_bytes=len(text))
 
     async def record_file(self, file: FileRecord) -> None:
         """Note where one file stands; see `Journal.record_file`."""
@@ -237,8 +235,14 @@ class SqliteJournal:
 
     async def record_delivered(self, number: int) -> None:
         """Note that the caller has everything; see `Journal.record_delivered`."""
-        act = Move(moves.DELIVERED, number, RecordState.DELIVERED, (self._now(),))
-        await self._report(act, f"job {number} was delivered")
+        await self._report(self._delivery(number))
+
+    def record_delivered_nowait(self, number: int) -> None:
+        """Note the same; see `Journal.record_delivered_nowait`."""
+        self._usable().send(Order(self._delivery(number), Kind.REPORT))
+
+    def _delivery(self, number: int) -> Move:
+        return Move(moves.DELIVERED, number, RecordState.DELIVERED, (self._now(),))
 
     async def record_webhook(self, request_id: str, *, intent_id: str | None, body: bytes) -> bool:
         """Keep a delivery; see `Journal.record_webhook`."""
@@ -368,7 +372,7 @@ class SqliteJournal:
         return self._writer
 
     # These return the writer's future: each coroutine between it and the job would be
-    # made, and run through, four times a job.
+    # made, and run through, three times a job.
 
     def _ask(self, order: Order) -> asyncio.Future[Any]:
         return self._usable().ask(order)
@@ -380,7 +384,7 @@ class SqliteJournal:
         return writer.ask(Order(act, Kind.INTENT))
 
     def _report(
-        self, act: Callable[[sqlite3.Connection], Any], label: str, *, size_bytes: int = 0
+        self, act: Callable[[sqlite3.Connection], Any], label: str = "", *, size_bytes: int = 0
     ) -> asyncio.Future[Any]:
         return self._usable().ask(Order(act, Kind.REPORT, label, ORDER_BYTES + size_bytes))
 

@@ -395,8 +395,8 @@ class Writer:
     def _note_lost(self, orders: Sequence[Order]) -> None:
         for order in orders:
             if order.error is not None and order.waiter is None:
-                logger.error("a kept record cannot be written: %s (%s)", order.label, order.error)
-                self._lost.append(f"{order.label}: {order.error}")
+                logger.error("a kept record cannot be written: %s (%s)", order.name, order.error)
+                self._lost.append(f"{order.name}: {order.error}")
 
     def _probe(self, connection: sqlite3.Connection) -> None:
         for size_bytes in (_PROBE_BYTES, 0):
@@ -429,7 +429,7 @@ class Writer:
     def _refuse_rest(self) -> None:
         """Answer everyone who still waits."""
         orders = list(self._kept.orders)
-        self._lost.extend(order.label for order in orders)
+        self._lost.extend(order.name for order in orders)
         while True:
             try:
                 orders.extend(self._inbox.get_nowait() or ())

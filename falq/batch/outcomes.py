@@ -7,6 +7,8 @@ never reads a journal or writes a file. `runner`, `lines` and `report` call it.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -269,5 +271,12 @@ def write_instant(at: float) -> str:
         >>> write_instant(0.5)
         '1970-01-01T00:00:00.500Z'
     """
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    # The second is written once for all rows that share it.
+    second = math.floor(at)
+    more, microseconds = divmod(round((at - second) * 1_000_000), 1_000_000)
+    return f"{_write_second(second + more)}.{microseconds // 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _write_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -162,7 +162,8 @@ class RowRunner:
             return evolve(outcome, is_unsent=True)
         await self._write(outcome)
         if record is not None and outcome.is_success and not outcome.lacks_files:
-            await self._journal_or_raise().record_delivered(record.number)
+            # Not waited for: without it the row's line is written once more.
+            self._journal_or_raise().record_delivered_nowait(record.number)
         return outcome
 
     async def _settle(self, work: Work) -> tuple[RowOutcome | None, JobRecord | None]:
