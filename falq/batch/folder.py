@@ -35,11 +35,12 @@ class OutFolder:
 
     Args:
         path: Where it is; made by `open` if it is not there.
+        is_rebuilt: Whether a journal on disk knows all that its lines say.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, is_rebuilt: bool = False) -> None:
         self.path = Path(path).absolute()
-        self.lines = ResultLines(self.path / RESULTS_NAME)
+        self.lines = ResultLines(self.path / RESULTS_NAME, is_rebuilt=is_rebuilt)
         self._downloader: Downloader | None = None
 
     async def make(self, report: ManifestReport | None) -> None:

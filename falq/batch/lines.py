@@ -1,8 +1,10 @@
-"""The file of results: one durable line per row.
+"""The file of results: one line per row.
 
-Owns `results.jsonl`: lines are appended in groups, each group flushed to the
-disk before anyone is told, and a file that a crash left behind is rebuilt from
-what the journal knows. It never decides what a line says. The runner calls it.
+Owns `results.jsonl`: lines are appended in groups, and a file that a crash left
+behind is rebuilt from what the journal knows. Where no journal is, each group is
+flushed to the disk before anyone is told; where one is, the disk has all that a line
+says already, and the file is flushed once, at the end. It never decides what a line
+says. The runner calls it.
 
 A full disk breaks the file: nothing is appended after a failed write, because
 what follows half a line would be lost with it.
@@ -24,6 +26,10 @@ from attrs import define, field
 
 _LINES_A_WRITE = 500
 
+_GATHER_S = 0.02
+"""How long lines that need no flush are gathered, in seconds: the flush of one group
+gathers the next, and without it each line would be a hand-over to a thread."""
+
 
 def write_line(value: Mapping[str, Any]) -> bytes:
     """Return a JSON object as one line, in ASCII."""
@@ -41,10 +47,13 @@ class ResultLines:
 
     Args:
         path: The file. Its folder must exist.
+        is_rebuilt: Whether a journal knows all that is in it, so that what a crash of
+            the machine loses is written again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_rebuilt: bool = False) -> None:
         self._path = path
+        self._is_rebuilt = is_rebuilt
         self._stream: FileIO | None = None
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
@@ -94,19 +103,38 @@ class ResultLines:
         self._stream = FileIO(self._path, "a+")
 
     async def append(self, line: bytes) -> None:
-        """Append a line; return when it is on the disk.
+        """Append a line; return when it is in the file, and on the disk unless that is rebuilt.
 
         Raises:
             OSError: It could not be written, now or before.
         """
         await self._is_ready.wait()
-        if self._failure is not None:
-            raise OSError(self._failure.errno, self._failure.strerror, str(self._path))
+        self._check()
         waiting = _Waiting(line)
         self._waiting.append(waiting)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         await waiting.done
+
+    async def flush(self) -> None:
+        """Return when every line that was appended is on the disk.
+
+        Raises:
+            OSError: It could not be written, now or before.
+        """
+        if self._writer is not None:
+            await asyncio.wait({self._writer})
+        self._check()
+        if self._stream is not None:
+            try:
+                await asyncio.to_thread(os.fsync, self._stream.fileno())
+            except OSError as error:
+                self._break(error)
+                raise
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise OSError(self._failure.errno, self._failure.strerror, str(self._path))
 
     async def aclose(self) -> None:
         """Write what waits and close it."""
@@ -119,6 +147,8 @@ class ResultLines:
 
     async def _write(self) -> None:
         while self._waiting:
+            if self._is_rebuilt:
+                await asyncio.sleep(_GATHER_S)
             group, self._waiting = (
                 self._waiting[:_LINES_A_WRITE],
                 self._waiting[_LINES_A_WRITE:],
@@ -142,17 +172,23 @@ class ResultLines:
     def _write_group(self, lines: list[bytes]) -> None:
         if self._stream is None:
             raise OSError(errno.EBADF, "the file of results is closed")
-        _write_durably(self._stream, b"".join(lines))
+        _write_whole(self._stream, b"".join(lines))
+        if not self._is_rebuilt:
+            os.fsync(self._stream.fileno())
 
     def _break(self, error: OSError) -> None:
         self._failure = error
 
 
 def _write_durably(stream: FileIO, data: bytes) -> None:
+    _write_whole(stream, data)
+    os.fsync(stream.fileno())
+
+
+def _write_whole(stream: FileIO, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[stream.write(rest) or 0 :]
-    os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -137,8 +137,9 @@ class Batch:
         self._manifest = _as_manifest(rows, endpoint, on_bad_row)
         self._on_bad_row = on_bad_row
         self._validate = validate
-        self._folder = None if out is None else OutFolder(out)
-        self._journal, self._owns_journal = _as_journal(journal, self.out)
+        self._journal, self._owns_journal = _as_journal(journal, out)
+        is_rebuilt = isinstance(self._journal, SqliteJournal)
+        self._folder = None if out is None else OutFolder(out, is_rebuilt=is_rebuilt)
         if self._manifest is None and self._journal is None:
             raise ArgumentError("give rows to run, or a journal to go on with", argument="rows")
         config = build_config(gateway=gateway, max_jobs=max_jobs, per_endpoint=per_endpoint or {})
@@ -518,6 +519,8 @@ class Batch:
             self._on_progress(self.progress())
 
     async def _finish(self) -> None:
+        if self._folder is not None:
+            await self._folder.lines.flush()
         journal = self._journal
         if journal is None:
             return
@@ -568,12 +571,13 @@ def _as_manifest(
 
 
 def _as_journal(
-    journal: str | os.PathLike[str] | Journal | Literal[False] | None, out: Path | None
+    journal: str | os.PathLike[str] | Journal | Literal[False] | None,
+    out: str | os.PathLike[str] | None,
 ) -> tuple[Journal | None, bool]:
     if journal is False or (journal is None and out is None):
         return None, False
     if journal is None and out is not None:
-        return SqliteJournal(out / JOURNAL_NAME), True
+        return SqliteJournal(Path(out).absolute() / JOURNAL_NAME), True
     if isinstance(journal, str | os.PathLike):
         return SqliteJournal(journal), True
     return journal, False

@@ -31,12 +31,25 @@ def read(path: Path) -> list[object]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-async def test_lines_are_on_disk_when_append_returns(tmp_path: Path):
+@pytest.mark.parametrize("is_rebuilt", [False, True])
+async def test_lines_are_in_the_file_when_append_returns(tmp_path: Path, is_rebuilt):
     path = tmp_path / "results.jsonl"
-    lines = ResultLines(path)
+    lines = ResultLines(path, is_rebuilt=is_rebuilt)
     await lines.rebuild(pages())
     await asyncio.gather(*(lines.append(write_line({"id": number})) for number in range(50)))
     assert read(path) == [{"id": number} for number in range(50)]
+    await lines.flush()
+    await lines.aclose()
+
+
+async def test_a_flush_waits_for_what_was_appended(tmp_path: Path):
+    lines = ResultLines(tmp_path / "results.jsonl", is_rebuilt=True)
+    await lines.rebuild(pages())
+    appending = asyncio.create_task(lines.append(write_line({"id": 1})))
+    await asyncio.sleep(0)
+    await lines.flush()
+    assert read(lines.path) == [{"id": 1}]
+    await appending
     await lines.aclose()
 
 
@@ -69,6 +82,8 @@ async def test_a_folder_that_is_gone_refuses_the_rebuild_and_every_line_after(tm
         await lines.rebuild(pages())
     with pytest.raises(FileNotFoundError):
         await lines.append(b"{}\n")
+    with pytest.raises(FileNotFoundError):
+        await lines.flush()
     await lines.aclose()
 
 
