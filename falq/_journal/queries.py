@@ -11,6 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -85,44 +86,38 @@ def page(
     return [jobs[number] for number in chosen], None if is_last else after
 
 
-def _job(row: tuple[object, ...]) -> JobRecord:
-    names = _JOB_FIELDS
-    facts = dict(zip(names, row, strict=True))
-    for name in ("options", "extra"):
+def _job(row: tuple[Any, ...]) -> JobRecord:
+    # Name by name: by a mapping it takes three times as long, for each job there is.
+    return JobRecord(
+        number=row[0],
+        run=row[1],
+        key=row[2],
+        seq=row[3],
+        endpoint=row[4],
+        input=row[5],
+        input_sha256=row[6],
         # Most have nothing to say.
-        facts[name] = {} if facts[name] == "{}" else json.loads(str(facts[name]))
-    facts["state"] = RecordState(str(facts["state"]))
-    if facts["error"] is not None:
-        facts["error"] = json.loads(str(facts["error"]))
-    return JobRecord(**facts)  # type: ignore[arg-type]  # the columns have the fields' types
+        options={} if row[7] == "{}" else json.loads(row[7]),
+        extra={} if row[8] == "{}" else json.loads(row[8]),
+        state=_STATES[row[9]],
+        sent_sha256=row[10],
+        request_id=row[11],
+        intent_id=row[12],
+        attempts=row[13],
+        planned_at=row[14],
+        sent_at=row[15],
+        accepted_at=row[16],
+        completed_at=row[17],
+        ended_at=row[18],
+        inference_s=row[19],
+        billable_units=row[20],
+        cost_usd=row[21],
+        reason=row[22],
+        error=None if row[23] is None else json.loads(row[23]),
+    )
 
 
-_JOB_FIELDS = (
-    "number",
-    "run",
-    "key",
-    "seq",
-    "endpoint",
-    "input",
-    "input_sha256",
-    "options",
-    "extra",
-    "state",
-    "sent_sha256",
-    "request_id",
-    "intent_id",
-    "attempts",
-    "planned_at",
-    "sent_at",
-    "accepted_at",
-    "completed_at",
-    "ended_at",
-    "inference_s",
-    "billable_units",
-    "cost_usd",
-    "reason",
-    "error",
-)
+_STATES = {state.value: state for state in RecordState}
 
 _WEBHOOK_BY_NAME = {
     "request_id": "SELECT * FROM webhook WHERE request_id = ?",

@@ -8,8 +8,10 @@ inside a transaction.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +22,27 @@ from falq._journal.records import FileRecord, PlannedJob
 from falq._journal.states import RETRYABLE, RecordState
 from falq.errors import JournalConflictError, JournalError
 
-_PLANNED = """
-    INSERT INTO job (
-        number, run, key, seq, endpoint, input_sha256, options, extra, planned_at
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_PLANNED_COLUMNS = (
+    "number",
+    "run",
+    "key",
+    "seq",
+    "endpoint",
+    "input_sha256",
+    "options",
+    "extra",
+    "planned_at",
+)
+_INPUT_COLUMNS = ("job", "body")
+
+SMALL_BYTES = 16 * 1024
+"""The largest input that is inserted together with others: a statement copies what it
+is given."""
+
+INSERT_ROWS = 128
+"""Rows of one statement that plans. Each statement that runs gives up and takes back
+Python's global lock, while another thread reads the next rows."""
+
 _KNOWN = """
     SELECT json_group_array(json_array(key, number, endpoint, input_sha256)) FROM job
     WHERE key IN (SELECT value FROM json_each(?))
@@ -64,6 +82,7 @@ def plan(
     conflicts: list[str] = []
     rows: list[tuple[Any, ...]] = []
     inputs: list[tuple[int, bytes]] = []
+    large: list[tuple[int, bytes]] = []
     for job in jobs:
         if job.key in known:
             number, *content = known[job.key]
@@ -77,12 +96,32 @@ def plan(
             known[job.key] = (last, job.endpoint, job.input_sha256)
         rows.append(_planned(job, last, planned_at))
         if job.input is not None:
-            inputs.append((last, job.input))
+            (inputs if len(job.input) <= SMALL_BYTES else large).append((last, job.input))
     if conflicts:
         raise conflict_error(conflicts)
-    connection.executemany(_PLANNED, rows)
-    connection.executemany("INSERT INTO input VALUES (?, ?)", inputs)
+    _insert(connection, "job", _PLANNED_COLUMNS, rows)
+    _insert(connection, "input", _INPUT_COLUMNS, inputs)
+    connection.executemany(_insertion("input", _INPUT_COLUMNS, 1), large)
     return numbers
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    whole = len(rows) - len(rows) % INSERT_ROWS
+    for start in range(0, whole, INSERT_ROWS):
+        values = list(itertools.chain.from_iterable(rows[start : start + INSERT_ROWS]))
+        connection.execute(_insertion(table, columns, INSERT_ROWS), values)
+    connection.executemany(_insertion(table, columns, 1), rows[whole:])
+
+
+@functools.cache
+def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  names of this module and placeholders only
 
 
 def _planned(job: PlannedJob, number: int, planned_at: float) -> tuple[Any, ...]:

@@ -194,10 +194,12 @@ class RowRunner:
         return [self._gate] if own_gate is None else [own_gate, self._gate]
 
     async def _reserve(self, work: Work) -> Reserve | None:
+        # Nobody reads them where nothing has a price.
+        arguments = work.read_arguments() if self._budget.prices else {}
         if not work.is_fresh:
-            return self._budget.hold(work.endpoint, work.arguments)
+            return self._budget.hold(work.endpoint, arguments)
         while not self.is_stopping:
-            held = self._budget.reserve(work.endpoint, work.arguments)
+            held = self._budget.reserve(work.endpoint, arguments)
             if held is not None:
                 return held
             if self._budget.reserved_usd == 0:

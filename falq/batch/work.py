@@ -46,7 +46,7 @@ class Work:
         seq: Its place among the rows.
         id: Its id.
         endpoint: Where it goes.
-        arguments: Its arguments; local files are named in them.
+        input: Its arguments as JSON, or as a mapping; local files are named in them.
         options: What it asks of the queue, as JSON values.
         files: The local files that the arguments name.
         duplicate_of: Id of the row that it equals.
@@ -56,7 +56,7 @@ class Work:
     seq: int
     id: str
     endpoint: str
-    arguments: Mapping[str, Any] = field(repr=False)
+    input: bytes | Mapping[str, Any] = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
     files: tuple[LocalFile, ...] = ()
     duplicate_of: str | None = None
@@ -77,6 +77,13 @@ class Work:
         """Return its options as `Session.submit` takes them."""
         return submit_keywords(self.options)
 
+    def read_arguments(self) -> Mapping[str, Any]:
+        """Return its arguments, with local files as they are named."""
+        if isinstance(self.input, bytes):
+            arguments: Mapping[str, Any] = load_json(self.input)
+            return arguments
+        return self.input
+
     async def load_arguments(self) -> Mapping[str, Any]:
         """Return its arguments as the session takes them; see `localfiles.resolve_files`.
 
@@ -84,8 +91,8 @@ class Work:
             ArgumentError: A file is gone, or no longer what was planned.
         """
         if not self.files:
-            return self.arguments
-        return await asyncio.to_thread(resolve_files, self.arguments, self.files)
+            return self.read_arguments()
+        return await asyncio.to_thread(resolve_files, self.read_arguments(), self.files)
 
 
 async def work_of_manifest(manifest: Manifest) -> AsyncIterator[Work]:
@@ -101,7 +108,7 @@ async def work_of_manifest(manifest: Manifest) -> AsyncIterator[Work]:
                 seq=row.seq,
                 id=row.id,
                 endpoint=row.endpoint,
-                arguments=row.arguments,
+                input=row.arguments,
                 options=row.options,
                 files=row.files,
                 duplicate_of=row.duplicate_of,
@@ -146,7 +153,7 @@ def work_of_record(record: JobRecord) -> Work:
         seq=record.seq,
         id=record.key or f"job-{record.number}",
         endpoint=record.endpoint,
-        arguments=load_json(record.input),
+        input=record.input,
         options=record.options,
         files=tuple(LocalFile(**file) for file in record.extra.get("files", ())),
         duplicate_of=record.extra.get("duplicate_of"),
