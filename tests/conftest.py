@@ -1,7 +1,7 @@
-"""What holds for every test: how much Hypothesis tries, and loopback only.
+"""What holds for every test: how much Hypothesis tries, loopback only, and how many run at once.
 
-Owns the Hypothesis profiles and the guard. `CI` in the environment chooses
-`ci`; `HYPOTHESIS_PROFILE` names another, such as `deep`.
+Owns the Hypothesis profiles, the guard and the number of workers. `CI` in the
+environment chooses `ci`; `HYPOTHESIS_PROFILE` names another, such as `deep`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import ipaddress
 import os
 import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# Each worker imports and collects everything once: more of them cost more than they save.
+MAX_WORKERS = 4
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("dev", deadline=None)
@@ -43,3 +47,13 @@ def _is_loopback(host: str) -> bool:
 
 
 sys.addaudithook(_refuse_the_outside_world)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker for each core; none, which starts at once, where files are named."""
+    if any("::" in word or word.endswith(".py") for word in config.args):
+        return 0
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    # A single worker would do what this process can do by itself.
+    return min(cores, MAX_WORKERS) if cores > 1 else 0
