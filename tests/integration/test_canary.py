@@ -177,14 +177,15 @@ async def test_the_key_shows_nowhere_after_failures_of_every_kind(evidence, way)
         )
         evidence.add_value(session)
         async with session:
-            await break_everything(session, evidence, rounds=60)
+            # The key does arrive: what is refused is not refused for the key. A busy
+            # machine lets most jobs time out before they are sent.
+            while emulator.stats().jobs <= 10:
+                await break_everything(session, evidence, rounds=60)
             await cancel_at_every_stage(session, evidence)
             evidence.add_value(session)
             evidence.add(session.statistics(), session.unfinished)
         evidence.add_value(session)
         evidence.add(session.unfinished)
-        # The key did arrive: what was refused was not refused for the key.
-        assert emulator.stats().jobs > 10
         assert "401" not in emulator.stats().replies
 
 

@@ -71,8 +71,9 @@ async def test_iterating_ends_when_the_connection_is_closed():
         assert emulator.stats().socket_messages == 1
 
 
+@pytest.mark.slow
 async def test_an_idle_socket_is_put_away_and_the_next_message_opens_another(until):
-    async with running(realtime_idle_s=0.1) as emulator, session_on(emulator) as session:
+    async with running(realtime_idle_s=0.3) as emulator, session_on(emulator) as session:
         async with session.realtime(APP) as live:
             await live.send({"n": 1})
             assert await live.recv() == {"n": 1}
@@ -87,10 +88,11 @@ async def test_an_idle_socket_is_put_away_and_the_next_message_opens_another(unt
         assert emulator.stats().socket_messages == 2
 
 
+@pytest.mark.slow
 async def test_a_message_without_an_answer_is_told_of_at_a_timeout_and_not_sent_again():
     stall = Fault("stall", "message", nth=1)
     async with (
-        running(stall, realtime_idle_s=0.1) as emulator,
+        running(stall, realtime_idle_s=0.3) as emulator,
         session_on(emulator) as session,
         session.realtime(APP) as live,
     ):
@@ -432,16 +434,17 @@ async def test_the_emulator_ends_a_socket_with_its_token_if_it_is_asked_to():
         assert (emulator.stats().tokens, emulator.stats().socket_messages) == (2, 2)
 
 
+@pytest.mark.slow
 async def test_a_busy_app_is_not_idle_and_an_unreadable_message_is_an_error():
     async with (
-        running(realtime_idle_s=0.03) as emulator,
+        running(realtime_idle_s=0.3) as emulator,
         session_on(emulator) as session,
         session.realtime(APP, encode_message=lambda _: b"\xc1") as live,
     ):
         await live.send({})
         with pytest.raises(falq.RealtimeError, match="decoded"):
             await live.recv()
-        slow = {"_emulator": {"run_s": 100}}
+        slow = {"_emulator": {"run_s": 600}}
         async with session.realtime(APP, encoding="json") as other:
             await other.send(slow)
             assert await other.recv() == slow
