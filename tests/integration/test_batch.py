@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from falq import RetrySettings
+from falq import PollSettings, RetrySettings
 from falq.batch import Batch, BatchSummary, Manifest, Refetched, RowOutcome, refetch_files
 from falq.emulator import Emulator, Fault, Scenario
 from falq.errors import (
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 FLUX = "fal-ai/flux/schnell"
 ECHO = "acme/echo"
 FAST = Scenario(speed=1000.0, runners=50)
+QUICK_POLLS = PollSettings(initial_s=0.02)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def echoes(count: int) -> list[dict[str, Any]]:
 async def run(
     emulator: Emulator, rows: Any, out: Path | None, **settings: Any
 ) -> tuple[list[RowOutcome], BatchSummary]:
-    settings = {"gateway": emulator.gateway, "endpoint": ECHO} | settings
+    settings = {"gateway": emulator.gateway, "endpoint": ECHO, "poll": QUICK_POLLS} | settings
     async with Batch(rows, out=out, **settings) as batch:
         outcomes = [outcome async for outcome in batch]
         return outcomes, await batch.summary()
@@ -298,7 +299,7 @@ async def test_a_refused_key_stops_the_batch(emulator, tmp_path):
     "scenario",
     [
         Scenario(
-            run_s=0.5, runners=50, faults=(Fault("json_error", "status", status_code=403, nth=1),)
+            run_s=0.05, runners=50, faults=(Fault("json_error", "status", status_code=403, nth=1),)
         )
     ],
 )
@@ -314,7 +315,11 @@ async def test_a_key_that_may_not_look_at_its_jobs_stops_the_batch(emulator, tmp
     sent = emulator.stats().submits
     assert sent < 20
     async with Batch(
-        None, journal=tmp_path / "journal.sqlite", gateway=emulator.gateway, max_jobs=50
+        None,
+        journal=tmp_path / "journal.sqlite",
+        gateway=emulator.gateway,
+        max_jobs=50,
+        poll=QUICK_POLLS,
     ) as batch:
         assert len([outcome async for outcome in batch]) > 480
     assert (emulator.stats().jobs, emulator.stats().duplicates) == (500, 0)

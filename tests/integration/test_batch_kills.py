@@ -52,7 +52,7 @@ async def emulator() -> AsyncIterator[Emulator]:
         yield emulator
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_a_batch_that_is_killed_again_and_again_ends_whole_and_pays_once(
     start_script, until, emulator, tmp_path
 ):

@@ -53,7 +53,8 @@ def manifest_of(folder: Path, *rows: dict[str, Any], **settings: Any) -> Manifes
 async def run(
     emulator: Emulator, rows: Manifest | None, out: Path | None, **settings: Any
 ) -> tuple[list[RowOutcome], BatchSummary]:
-    settings = {"gateway": emulator.gateway} | settings
+    quick_polls = falq.PollSettings(initial_s=0.02)
+    settings = {"gateway": emulator.gateway, "poll": quick_polls} | settings
     async with Batch(rows, out=out, **settings) as batch:
         outcomes = [outcome async for outcome in batch]
         return outcomes, await batch.summary()
@@ -295,7 +296,7 @@ asyncio.run(main(*sys.argv[1:]))
 KILLED = Scenario(run_s=0.05, runners=20, latency_s=0.01, history_lists_queued=True)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("scenario", [KILLED])
 async def test_a_killed_batch_with_large_files_ends_whole_and_pays_once(
     start_script, until, emulator, folder
