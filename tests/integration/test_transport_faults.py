@@ -14,6 +14,7 @@ from falq._core.submission import SubmitOutcome, classify_submit
 from falq._transport.aio import AioTransport
 from falq.emulator import Emulator, Fault, Scenario
 from falq.model import EndpointId
+from tests.support.web_servers import free_port
 
 KEY = "id:secret"
 QUICK = {"connect_s": 0.1, "read_s": 0.15, "total_s": 0.2, "submit_s": 0.2, "cancel_s": 0.2}
@@ -505,10 +506,8 @@ async def test_a_submit_that_cannot_be_sent_is_tried_three_times_and_then_raised
 
 
 async def test_a_server_that_comes_up_meanwhile_gets_the_submit_once():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free_port = probe.getsockname()[1]
-    emulator = Emulator(Scenario(run_s=0), port=free_port)
+    port = free_port()
+    emulator = Emulator(Scenario(run_s=0), port=port)
     started = None
 
     def start_the_server(event):
@@ -517,7 +516,7 @@ async def test_a_server_that_comes_up_meanwhile_gets_the_submit_once():
             started = asyncio.create_task(emulator.start())
 
     async with falq.Session(
-        falq.Fal(key=emulator.key, queue_url=f"http://127.0.0.1:{free_port}"),
+        falq.Fal(key=emulator.key, queue_url=f"http://127.0.0.1:{port}"),
         retry=falq.RetrySettings(submit_attempts=200, base_s=0.02, cap_s=0.02, budget=200),
         poll=falq.PollSettings(initial_s=0.01),
         on_event=start_the_server,

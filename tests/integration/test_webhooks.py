@@ -7,7 +7,6 @@ import contextlib
 import functools
 import io
 import logging
-import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -314,9 +313,7 @@ async def test_a_hook_that_raises_is_called_again(port, base_url, caplog):
 
 
 async def test_without_the_key_host_nothing_is_taken(port, base_url):
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        closed = found.getsockname()[1]
-    keys = KeyCache(KeyHost(f"http://127.0.0.1:{closed}").fetch)
+    keys = KeyCache(KeyHost(f"http://127.0.0.1:{free_port()}").fetch)
     receiver = WebhookReceiver(keys=keys, wall_clock=lambda: NOW)
     async with aiohttp_receiver(receiver, port):
         assert await post(f"{base_url}/x", signed(BODY), BODY) == 503

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 
 import pytest
 
 from falq._journal.sqlite import SqliteJournal
 from falq._journal.states import RecordState
 from falq.emulator import Emulator, Scenario
+from tests.support.web_servers import free_port
 
 JOBS = 24
 
@@ -59,8 +59,7 @@ asyncio.run(main())
 async def test_a_receiver_that_is_killed_at_any_moment_loses_and_doubles_nothing(
     start_script, until, tmp_path
 ):
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     path = tmp_path / "jobs.sqlite"
     chance = random.Random(15)
     scenario = Scenario(run_s=0.05, runners=4, speed=100.0, webhook_copies=2)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import socket
 from collections.abc import AsyncIterator
 
 import uvicorn
 from aiohttp import web
 
+LOWEST_PORT, PORTS = 20_000, 12_000
+"""Below those that a system gives to whoever asks for any, such as a test in another process."""
+
+# Processes that run tests at the same moment begin at different ones.
+_numbers = itertools.count(os.getpid() * 101)
+
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
+    """Return a port that nobody listens on, and that nobody is given by chance."""
+    while True:
+        port = LOWEST_PORT + next(_numbers) % PORTS
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.asynccontextmanager
