@@ -17,6 +17,8 @@ import asyncio, json, os, ssl, sys
 import falq
 
 url, key, pem, count, on_exit, how = sys.argv[1:7]
+# Time for a cancel of each job on a busy machine too.
+grace_s = 25.0 if on_exit == "cancel" else 5.0
 
 def open_files():
     return sorted(os.listdir("/proc/self/fd"), key=int)
@@ -29,7 +31,10 @@ async def main():
     # The loop's own descriptors, and those of imports, are there before.
     before = open_files()
     session = falq.Session(
-        falq.Fal(key=key, queue_url=url), ssl_context=context, on_exit=on_exit
+        falq.Fal(key=key, queue_url=url),
+        ssl_context=context,
+        on_exit=on_exit,
+        exit_grace_s=grace_s,
     )
     started = []
     ids = set()
@@ -98,7 +103,7 @@ async def test_leaving_with_cancel_asks_for_each_job(run_script):
     assert counts.calls["cancel"] == 300
     assert counts.jobs_by_state["cancelled"] == 300
     assert ran.said["files"] == ran.said["tasks"] == 0
-    assert ran.said["left_s"] < 5.5
+    assert ran.said["left_s"] < 25.5
 
 
 @pytest.mark.slow

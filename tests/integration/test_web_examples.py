@@ -193,7 +193,7 @@ def test_a_prompt_becomes_a_picture_while_the_page_tells_of_it(name, browser, tm
 
 def test_a_job_outlives_a_restart_of_the_app_and_is_paid_once(name, browser, tmp_path):
     port = free_port()
-    with RunningEmulator(Scenario(speed=0.15)) as emulator:
+    with RunningEmulator(Scenario(speed=0.1)) as emulator:
         app = RunningApp(name, emulator, tmp_path, port, has_webhooks=False)
         shown = Shown(browser, app.url)
         try:
