@@ -33,9 +33,10 @@ from falq._core.pollsettings import PollSettings
 from falq._core.retry import RetrySettings
 from falq.errors import ConfigError
 from falq.events import Hook
-from falq.gateways import Fal, Gateway, Maton, Secret, check_origin, is_loopback
+from falq.gateways import Fal, Gateway, Maton, check_origin, is_loopback
 from falq.model import Completion, Delivery, OnCancel, OnUnknown
 from falq.proxies import Proxy
+from falq.secrets import Secret, hold, hold_in
 
 DEFAULT_MAX_JOBS = 1000
 DEFAULT_MAX_CALLS = 100
@@ -186,6 +187,18 @@ class _Variables(Mapping[str, str]):
         return "<variables>"
 
 
+def hold_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a session that show no secret, whoever they are shown to.
+
+    A proxy's URL may have a password in it, and what is wrongly given as a gateway may
+    be a key. Who keeps settings until a session is made holds them first. Never fails.
+
+    Args:
+        settings: By name.
+    """
+    return hold_in(settings, {"gateway": Gateway, "proxy": Proxy})
+
+
 def build_config(environ: Mapping[str, str] | None = None, **settings: Any) -> SessionConfig:
     """Return the settings of a session, with what the environment adds.
 
@@ -197,11 +210,12 @@ def build_config(environ: Mapping[str, str] | None = None, **settings: Any) -> S
     Raises:
         ConfigError: A setting is missing or wrong.
     """
-    variables = _Variables(environ)
-    settings["gateway"] = resolve_gateway(settings.get("gateway"), variables)
-    settings["proxy"] = resolve_proxy(settings.get("proxy"), variables)
+    settings = hold_secrets(settings)
+    environ = _Variables(environ)
+    settings["gateway"] = resolve_gateway(settings.get("gateway"), environ)
+    settings["proxy"] = resolve_proxy(settings.get("proxy"), environ)
     if settings.get("max_jobs") is None:
-        settings["max_jobs"] = _max_jobs_from(variables)
+        settings["max_jobs"] = _max_jobs_from(environ)
     return SessionConfig(**settings)
 
 
@@ -225,16 +239,14 @@ def resolve_proxy(
     Raises:
         ConfigError: It is no proxy. It is not shown, for it may hold a password.
     """
+    proxy = hold(proxy, Proxy)
     environ = _Variables(environ)
     if isinstance(proxy, Proxy):
         return proxy
-    if proxy is not None and not isinstance(proxy, str | Secret):
-        raise ConfigError(
-            f"proxy is a falq.Proxy or its URL, got {type(proxy).__name__}", setting="proxy"
-        )
-    # Held from here on: it may have a password in it.
+    if proxy is None:
+        proxy = Secret(environ.get("FALQ_PROXY", ""))
     if not isinstance(proxy, Secret):
-        proxy = Secret(environ.get("FALQ_PROXY", "") if proxy is None else proxy)
+        raise ConfigError("proxy is a falq.Proxy or its URL", setting="proxy")
     bypass = ""
     if proxy.reveal().lower() == FROM_ENVIRONMENT:
         proxy = Secret(_either_case(environ, "HTTPS_PROXY") or _either_case(environ, "ALL_PROXY"))
@@ -275,9 +287,15 @@ def resolve_gateway(gateway: Gateway | None, environ: Mapping[str, str]) -> Gate
         ConfigError: There is no key, or the choice is not clear. The message
             names the variables to set.
     """
+    gateway = hold(gateway, Gateway)
     environ = _Variables(environ)
     if gateway is None:
         return _gateway_from(environ)
+    if not isinstance(gateway, Gateway):
+        raise ConfigError(
+            "gateway is a falq.Fal or a falq.Maton; a key goes into one: falq.Fal(key=...)",
+            setting="gateway",
+        )
     if isinstance(gateway, Fal) and gateway.key is None:
         fal_key = _need(_fal_key_from(environ), "FAL_KEY")
         with _naming("FAL_KEY"):

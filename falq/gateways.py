@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from attrs import Attribute, converters, field, fields, frozen
+from attrs import Attribute, converters, field, frozen
 
 from falq.errors import ConfigError, UnsupportedError
+from falq.secrets import HeaderSecret as HeaderSecret
+from falq.secrets import Secret as Secret
+from falq.secrets import Withheld, hold, holds, show_made
 from falq.text import printable
 
 logger = logging.getLogger("falq")
@@ -51,64 +52,6 @@ _ADDRESSES_OF = {
 }
 
 
-class Secret:
-    """Text that is sent but never shown.
-
-    It is no `str`: `repr`, `str` and formatting give a mask, and JSON and pickling are
-    refused, so that a log, a traceback with its locals, a file or a message to another
-    process cannot carry it. `reveal` is the one way to the text.
-
-    Args:
-        text: What is not shown.
-    """
-
-    __slots__ = ("_held",)
-
-    def __init__(self, text: str) -> None:
-        # In a function and not in an attribute: crash reporters look into those.
-        self._held: Callable[[], str] = lambda: text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self.reveal() == other.reveal()
-
-    def __hash__(self) -> int:
-        return hash((Secret, self.reveal()))
-
-    def __bool__(self) -> bool:
-        return bool(self.reveal())
-
-    def __repr__(self) -> str:
-        return "<secret>"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return format("<secret>", spec)
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a key is not pickled; let the other process read it from its environment")
-
-    def reveal(self) -> str:
-        """Return the text itself, as plain `str`."""
-        return self._held()
-
-
-class HeaderSecret(str):
-    """A header's value with a key in it: masked in every repr, plain when written.
-
-    aiohttp writes `str(value)` onto the wire, so only `repr` can be masked here.
-    That is what logs, tracebacks with locals and exceptions show of headers.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<secret>"
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a header with a key is not pickled")
-
-
 def _key_in(path: Path) -> Secret:
     """Return what a file holds, without the line end that editors put behind it."""
     shown = printable(str(path), limit=120)
@@ -128,13 +71,13 @@ def _key_in(path: Path) -> Secret:
 
 def _held(given: str | Path | Secret) -> Secret:
     """Return what was given as a key: no frame that refuses it then has it among its locals."""
+    given = hold(given)
     if isinstance(given, Secret):
         return given
     if isinstance(given, Path):
         return _key_in(given)
-    if isinstance(given, str):
-        return Secret(given)
-    raise ConfigError(f"key must be text, got {type(given).__name__}", setting="key")
+    kind = given.kind if isinstance(given, Withheld) else type(given).__name__
+    raise ConfigError(f"key must be text, got {kind}", setting="key")
 
 
 def _secret_key(given: str | Path | Secret) -> Secret:
@@ -232,10 +175,7 @@ class Gateway:
     """What every gateway has. Make a `Fal` or a `Maton`, not this."""
 
     def __repr__(self) -> str:
-        # Of one that is refused half-made, tracebacks show what it has.
-        names = [one.name for one in fields(type(self)) if one.repr and hasattr(self, one.name)]
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__name__}({shown})"
+        return show_made(self)
 
     @property
     def name(self) -> str:
@@ -300,6 +240,7 @@ class Gateway:
         return HeaderSecret(f"{scheme} {key.reveal()}")
 
 
+@holds("key")
 @frozen(kw_only=True, repr=False)
 class Fal(Gateway):
     """fal itself, with `Authorization: Key <id>:<secret>`.
@@ -388,6 +329,7 @@ _FAL_ADVICE = {
 }
 
 
+@holds("key")
 @frozen(kw_only=True, repr=False)
 class Maton(Gateway):
     """The Maton gateway, which holds the fal key and reaches the queue only.

@@ -21,47 +21,65 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from falq.errors import ConfigError
-from falq.gateways import HeaderSecret, Secret, is_loopback
+from falq.gateways import is_loopback
+from falq.secrets import HeaderSecret, Secret, hold, holds, show_made
 
 _NEVER_IN_AN_ADDRESS = frozenset("?#\\ ")
 
 
-def _check_address(_: Proxy, __: Attribute[str], address: str) -> None:
+_NO_ADDRESS = (
+    "proxy is an address such as 'http://proxy.example.com:3128', with 'user:password@' "
+    "before the host if it asks for them"
+)
+
+
+def _as_address(given: str | Secret) -> str:
+    """Return a proxy's address.
+
+    What it refuses is not among its locals, and not shown: whoever wrote it wrongly may
+    have written a password into it.
+    """
+    given = hold(given)
+    if not isinstance(given, Secret):
+        raise ConfigError(_NO_ADDRESS, setting="proxy")
+    fault = _fault_of(given)
+    if fault is not None:
+        raise ConfigError(fault, setting="proxy")
+    return given.reveal()
+
+
+def _fault_of(given: Secret) -> str | None:
+    address = given.reveal()
     try:
-        parts = urlsplit(address) if isinstance(address, str) else None
-        is_whole = parts is not None and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(address)
+        is_whole = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts, is_whole = None, False
-    if parts is None or not is_whole or not _NEVER_IN_AN_ADDRESS.isdisjoint(str(address)):
-        # Not shown: whoever wrote it wrongly may have written a password into it.
-        raise ConfigError(
-            "proxy is an address such as 'http://proxy.example.com:3128', with 'user:password@' "
-            "before the host if it asks for them",
-            setting="proxy",
-        )
+        return _NO_ADDRESS
+    if not is_whole or not _NEVER_IN_AN_ADDRESS.isdisjoint(address):
+        return _NO_ADDRESS
     if parts.scheme not in {"http", "https"}:
-        raise ConfigError(
-            "proxy is an http:// or https:// address; SOCKS is not supported", setting="proxy"
-        )
+        return "proxy is an http:// or https:// address; SOCKS is not supported"
     if "@" in parts.netloc or parts.path not in {"", "/"}:
-        raise ConfigError(
-            "the address of a proxy has no user name and no path; Proxy.parse takes it apart",
-            setting="proxy",
-        )
+        return "the address of a proxy has no user name and no path; Proxy.parse takes it apart"
+    return None
 
 
-def _as_secret(login: str | Secret | None) -> Secret | None:
-    return Secret(login) if isinstance(login, str) else login
+def _as_login(given: str | Secret | None) -> Secret | None:
+    given = hold(given)
+    if given is not None and not isinstance(given, Secret):
+        raise ConfigError("the login of a proxy is text, 'user:password'", setting="proxy")
+    return given
 
 
 def _as_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in names if name.strip())
 
 
-@frozen(kw_only=True)
+@holds("address", "login")
+@frozen(kw_only=True, repr=False)
 class Proxy:
     """An HTTP proxy that tunnels `https://`.
 
@@ -81,10 +99,13 @@ class Proxy:
         Proxy(address='http://proxy.example.com:3128', bypass=(), is_filtering=False)
     """
 
-    address: str = field(validator=_check_address)
-    login: Secret | None = field(default=None, repr=False, converter=_as_secret)
+    address: str = field(converter=_as_address)
+    login: Secret | None = field(default=None, repr=False, converter=_as_login)
     bypass: tuple[str, ...] = field(default=(), converter=_as_names)
     is_filtering: bool = False
+
+    def __repr__(self) -> str:
+        return show_made(self)
 
     @classmethod
     def parse(
@@ -101,7 +122,9 @@ class Proxy:
             ConfigError: It names none.
         """
         # Whatever refuses it shall not have a password among its locals.
-        url = url if isinstance(url, Secret) else Secret(url)
+        url = hold(url)
+        if not isinstance(url, Secret):
+            raise ConfigError(_NO_ADDRESS, setting="proxy")
         address, login = _take_apart(url)
         return cls(address=address, login=login, bypass=tuple(bypass), is_filtering=is_filtering)
 
@@ -142,11 +165,11 @@ class Proxy:
             )
 
 
-def _take_apart(url: Secret) -> tuple[str, Secret | None]:
+def _take_apart(url: Secret) -> tuple[Secret, Secret | None]:
     text = url.reveal()
     scheme, _, rest = (text if "://" in text else f"http://{text}").partition("://")
     login, has_login, host = rest.rpartition("@")
-    address = f"{scheme.lower()}://{host}".rstrip("/")
+    address = Secret(f"{scheme.lower()}://{host}".rstrip("/"))
     return address, Secret(unquote(login)) if has_login else None
 
 

@@ -50,6 +50,7 @@ from falq.models.checking import Validator
 from falq.platform import HistoryItem, Models, Send, Tries, find_requests
 from falq.preparation import Preparation
 from falq.proxies import Proxy
+from falq.secrets import hold
 
 
 class Session(JobsFace, DirectFace, FilesFace, JournalFace):
@@ -161,6 +162,8 @@ class Session(JobsFace, DirectFace, FilesFace, JournalFace):
         seed: int | None = None,
         transport: Transport | None = None,
     ) -> None:
+        # Before anything can fail: whoever sees this frame shall not see a password.
+        gateway, proxy = hold(gateway, Gateway), hold(proxy, Proxy)
         self._config: SessionConfig = build_config(
             gateway=gateway,
             timeout=timeout,

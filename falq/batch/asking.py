@@ -16,6 +16,7 @@ from falq.config import resolve_proxy
 from falq.gateways import Gateway
 from falq.platform import Send
 from falq.proxies import Proxy
+from falq.secrets import Secret
 
 
 @contextlib.asynccontextmanager
@@ -23,7 +24,7 @@ async def open_asking(
     gateway: Gateway,
     *,
     ssl_context: ssl.SSLContext | None = None,
-    proxy: Proxy | str | None = None,
+    proxy: Proxy | Secret | None = None,
 ) -> AsyncIterator[Send]:
     """Yield what carries calls, while it is open; entering it sends nothing.
 

@@ -19,6 +19,7 @@ from falq.gateways import PLATFORM, Gateway
 from falq.model import EndpointId
 from falq.platform import Price, load_prices
 from falq.proxies import Proxy
+from falq.secrets import Secret
 
 
 def can_ask_prices(gateway: Gateway) -> bool:
@@ -31,7 +32,7 @@ async def load_known_prices(
     endpoints: Iterable[str],
     *,
     ssl_context: ssl.SSLContext | None = None,
-    proxy: Proxy | str | None = None,
+    proxy: Proxy | Secret | None = None,
 ) -> dict[str, Price]:
     """Return the prices that are known, by full endpoint id; none if it may not be asked.
 
@@ -60,7 +61,7 @@ async def prepare_budget(
     *,
     journal: Journal | None,
     ssl_context: ssl.SSLContext | None = None,
-    proxy: Proxy | str | None = None,
+    proxy: Proxy | Secret | None = None,
 ) -> None:
     """Give a budget its prices, the limit of the runs before, and what they spent.
 

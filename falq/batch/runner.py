@@ -38,12 +38,13 @@ from falq.batch.summary import BatchSummary, RunFigures
 from falq.batch.tally import RowTally, count_failed, count_rows
 from falq.batch.validation import check_arguments
 from falq.batch.work import Work, work_of_journal, work_of_manifest
-from falq.config import DEFAULT_SETTLE_S, build_config
+from falq.config import DEFAULT_SETTLE_S, build_config, hold_secrets
 from falq.errors import ArgumentError, AuthenticationError, ConfigError, FalqError, JournalError
 from falq.gateways import UPLOAD, Gateway
 from falq.media import NameTemplate
 from falq.model import EndpointId
 from falq.platform import Price
+from falq.secrets import hold
 from falq.session import Session
 
 OnUnknown: TypeAlias = Literal["hold", "resubmit"]
@@ -134,6 +135,8 @@ class Batch:
         on_progress: OnProgress | None = None,
         **session_settings: Any,
     ) -> None:
+        # Before anything can fail: whoever sees this frame shall not see a password.
+        gateway, session_settings = hold(gateway, Gateway), hold_secrets(session_settings)
         self._manifest = _as_manifest(rows, endpoint, on_bad_row)
         self._on_bad_row = on_bad_row
         self._validate = validate

@@ -24,6 +24,7 @@ from falq.models import MODELS
 from falq.models.checking import Validator
 from falq.platform import Models
 from falq.proxies import Proxy
+from falq.secrets import Secret
 
 
 async def check_arguments(
@@ -32,7 +33,7 @@ async def check_arguments(
     gateway: Gateway,
     *,
     ssl_context: ssl.SSLContext | None = None,
-    proxy: Proxy | str | None = None,
+    proxy: Proxy | Secret | None = None,
 ) -> ManifestReport:
     """Return what a check finds with the arguments of rows checked as well.
 

@@ -29,13 +29,14 @@ from collections.abc import (
 )
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeAlias, Unpack
+from typing import Any, Final, TypeAlias, Unpack, cast
 
 from aiohttp import web
 from attrs import define, field
 
 from falq._engine.handle import Handle
 from falq._engine.session_statistics import SessionStatistics
+from falq.config import hold_secrets
 from falq.errors import ConfigError, SessionClosedError
 from falq.model import Status
 from falq.session import Session
@@ -117,6 +118,8 @@ class AppSession:
         journal_folder: str | os.PathLike[str] | None = None,
         **settings: Unpack[SessionKeywords],
     ) -> None:
+        # Before anything can fail: whoever sees this frame shall not see a password.
+        settings = cast("SessionKeywords", hold_secrets(settings))
         if make is not None and (settings or journal_folder is not None):
             raise ConfigError(
                 "make returns a whole session: give it what the session takes, or leave it out",
