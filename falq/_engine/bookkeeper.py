@@ -191,8 +191,13 @@ class Bookkeeper:
             )
         return load_result(body)
 
-    async def note_sending(self, job: Job, at: datetime) -> None:
+    async def note_sending(self, job: Job, at: datetime, *, is_resend: bool = False) -> None:
         """Write the intent of an attempt.
+
+        Args:
+            job: The job.
+            at: When.
+            is_resend: Whether it follows one whose answer was lost.
 
         Raises:
             JournalError: It is not written; nothing may be sent.
@@ -212,6 +217,7 @@ class Bookkeeper:
                 intent_id=job.intent_id,
                 sent_at=at.timestamp(),
                 sent_sha256=noted.sent_sha256,
+                is_resend=is_resend,
             )
         job.noted = noted
         job.attempts_noted += 1
@@ -224,15 +230,6 @@ class Bookkeeper:
         """Write that the answer to a submit was lost."""
         _noted(job).reason = reason
         await self._tell(job, self.journal.record_unknown(_number(job), reason))
-
-    async def note_resend(self, job: Job, reason: str) -> None:
-        """Write that a lost submit is sent again.
-
-        Raises:
-            JournalError: It is not written; nothing may be sent.
-        """
-        with _Noting(job):
-            await self.journal.record_retry([_number(job)], reason)
 
     async def note_accepted(self, job: Job, request_id: str) -> None:
         """Write the server's id."""

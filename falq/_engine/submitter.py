@@ -43,8 +43,6 @@ from falq.model import EndpointId, OnUnknown, Submission, Ticket
 
 logger = logging.getLogger("falq")
 
-_RESENT = "submitted again after a lost answer"
-
 
 class Tell(Protocol):
     """Tells the session's observer of an event of a job."""
@@ -107,34 +105,58 @@ class Submitter:
             JournalError: The intent could not be written; nothing was sent.
             FalqError: What was to be sent could not be made; nothing was sent.
         """
-        while True:
-            try:
-                if is_lost:
-                    raise _unknown_of(job)
-                if submission is None:
-                    raise ArgumentError(
-                        "the journal kept no input of this job; submit it again with its input "
-                        "and its key",
-                        argument="key",
-                    )
-                submission = await _complete(job, submission)
-                ticket = await self._submit(job, submission)
-            except SubmissionUnknownError as error:
-                found = await self._look_for(job, error)
-                if found is None:
-                    is_lost = False
-                    continue
-                ticket = found
-                job.is_reconciled = True
-            if self._reconciler is not None:
-                self._reconciler.claim(ticket.request_id)
-            if self._books is not None:
-                await self._books.note_accepted(job, ticket.request_id)
-            return ticket
+        lost = _unknown_of(job) if is_lost else None
+        ticket = None if lost is None else await self._find(job, lost)
+        while ticket is None:
+            if submission is None:
+                raise ArgumentError(
+                    "the journal kept no input of this job; submit it again with its input "
+                    "and its key",
+                    argument="key",
+                )
+            made = await self._send(job, submission, lost)
+            if isinstance(made, Ticket):
+                ticket = made
+            else:
+                lost = made
+                ticket, submission = await self._find(job, lost), job.submission
+        if self._reconciler is not None:
+            self._reconciler.claim(ticket.request_id)
+        if self._books is not None:
+            await self._books.note_accepted(job, ticket.request_id)
+        return ticket
 
-    async def _submit(self, job: Job, submission: Submission) -> Ticket:
-        watch = _Watch(job, self._on_retry(job, "submit"), self._tell, self._clock)
-        notes = None if self._books is None else _Notes(self._books, job)
+    async def _send(
+        self, job: Job, submission: Submission, lost: SubmissionUnknownError | None
+    ) -> Ticket | SubmissionUnknownError:
+        """Submit; return the ticket, or that the answer was lost.
+
+        Args:
+            job: The job.
+            submission: What to send.
+            lost: What became of an earlier sending that this one follows.
+        """
+        try:
+            return await self._submit(job, await _complete(job, submission), lost)
+        except SubmissionUnknownError as error:
+            return error
+        except (TransportError, ApiError, JournalError) as error:
+            if lost is None or (isinstance(error, ApiError) and not is_account_wide(error)):
+                raise
+            # What became of this sending says nothing of the one before it.
+            raise lost from error
+
+    async def _find(self, job: Job, error: SubmissionUnknownError) -> Ticket | None:
+        """Return the ticket of a lost submit, None to submit it again, or raise `error`."""
+        ticket = await self._look_for(job, error)
+        job.is_reconciled = ticket is not None
+        return ticket
+
+    async def _submit(
+        self, job: Job, submission: Submission, lost: SubmissionUnknownError | None
+    ) -> Ticket:
+        watch = _Watch(job, self._on_retry(job, "submit"), self._tell, self._clock, lost)
+        notes = None if self._books is None else _Notes(self._books, job, lost)
 
         def name_webhook() -> str | None:
             url = None if submission.options.webhook_url else self._deliveries.address(job)
@@ -185,7 +207,7 @@ class Submitter:
             return make_ticket(target, resolution.request_id)
         if not self._may_resubmit(job, resolution):
             raise _held(error, resolution)
-        await self._allow_resend(job, error)
+        self._allow_resend(job, error)
         return None
 
     def _age_s(self, job: Job, sent_at: datetime) -> float:
@@ -202,15 +224,8 @@ class Submitter:
         is_wanted = job.stop_cause is None and job.submission is not None
         return self._on_unknown == "resubmit" and resolution.is_absent and is_wanted
 
-    async def _allow_resend(self, job: Job, error: SubmissionUnknownError) -> None:
-        if self._books is not None:
-            try:
-                await self._books.note_resend(job, _RESENT)
-            except JournalError:
-                # What the caller must know is that there may be a job.
-                raise error from None
+    def _allow_resend(self, job: Job, error: SubmissionUnknownError) -> None:
         self._client.resends += 1
-        job.is_sent = False
         logger.warning(
             "job %s is submitted again: the history did not list its lost submit; it may cost "
             "twice",
@@ -228,12 +243,13 @@ class _Watch:
         tell_retry: Callable[[int, float, FalqError], None],
         tell: Tell,
         clock: Callable[[], float],
+        lost: SubmissionUnknownError | None,
     ) -> None:
         self._job = job
         self._tell_retry = tell_retry
         self._tell = tell
         self._clock = clock
-        self._has_resent = False
+        self._has_resent = lost is not None
 
     def on_sending(self, at: datetime) -> None:
         job = self._job
@@ -271,16 +287,14 @@ class _Watch:
 class _Notes:
     """What the journal is told of one job's submit; see `queue_client.SubmitNotes`."""
 
-    def __init__(self, books: Bookkeeper, job: Job) -> None:
+    def __init__(self, books: Bookkeeper, job: Job, lost: SubmissionUnknownError | None) -> None:
         self._books = books
         self._job = job
         self._is_open = False
-        self._lost: SubmissionUnknownError | None = None
+        self._lost = lost
 
     async def before_sending(self, at: datetime) -> None:
-        if self._lost is not None:
-            await self._books.note_resend(self._job, _RESENT)
-        await self._books.note_sending(self._job, at)
+        await self._books.note_sending(self._job, at, is_resend=self._lost is not None)
         self._is_open = True
         if self._job.stop_cause is not None:
             # It came while the intent was written.
@@ -319,7 +333,7 @@ async def _complete(job: Job, submission: Submission) -> Submission:
         made = await job.load_input()
         job.load_input, job.input_sha256 = None, made.sha256
         submission = job.submission = evolve(submission, body=made.body)
-    elif record is not None and "files" in record.extra:
+    elif record is not None and "files" in record.extra and not job.attempts_noted:
         raise ArgumentError(
             "the journal has this job's input without the files that it names; go on with its "
             "batch: falq resume",

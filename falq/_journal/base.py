@@ -106,7 +106,13 @@ class Journal(Protocol):
         ...
 
     async def record_sending(
-        self, number: int, *, intent_id: str, sent_at: float, sent_sha256: str | None = None
+        self,
+        number: int,
+        *,
+        intent_id: str,
+        sent_at: float,
+        sent_sha256: str | None = None,
+        is_resend: bool = False,
     ) -> None:
         """Note the intent; nothing may be sent before this has returned.
 
@@ -116,6 +122,9 @@ class Journal(Protocol):
             sent_at: Now, Unix seconds.
             sent_sha256: Hash of the canonical input that is sent, by which the request
                 is found again; None if it is that of the plan.
+            is_resend: The job is unknown instead, and this attempt follows one that may
+                have made a job. It is one record: nobody finds the job planned, as if
+                nothing had been sent.
         """
         ...
 

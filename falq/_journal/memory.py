@@ -156,11 +156,22 @@ class MemoryJournal:
         )
 
     async def record_sending(
-        self, number: int, *, intent_id: str, sent_at: float, sent_sha256: str | None = None
+        self,
+        number: int,
+        *,
+        intent_id: str,
+        sent_at: float,
+        sent_sha256: str | None = None,
+        is_resend: bool = False,
     ) -> None:
         """Note the intent; see `Journal.record_sending`."""
         self._count()
-        job = self._movable(number, RecordState.SENDING)
+        if is_resend:
+            job = self._movable(number, RecordState.PLANNED)
+            if job.state is not RecordState.UNKNOWN:
+                raise _move_error(job, RecordState.SENDING)
+        else:
+            job = self._movable(number, RecordState.SENDING)
         if intent_id in self._attempts:
             raise _taken_error(number, RecordState.SENDING, intent_id)
         n = job.attempts + 1

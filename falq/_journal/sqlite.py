@@ -170,11 +170,18 @@ class SqliteJournal:
         return numbers
 
     async def record_sending(
-        self, number: int, *, intent_id: str, sent_at: float, sent_sha256: str | None = None
+        self,
+        number: int,
+        *,
+        intent_id: str,
+        sent_at: float,
+        sent_sha256: str | None = None,
+        is_resend: bool = False,
     ) -> None:
         """Note the intent; see `Journal.record_sending`."""
         values = (intent_id, sent_at, self._monotonic(), sent_sha256)
-        await self._intend(Move(moves.SENDING, number, RecordState.SENDING, values))
+        move = Move(moves.SENDING, number, RecordState.SENDING, values)
+        await self._intend(partial(statements.resend, move=move) if is_resend else move)
 
     async def record_not_sent(self, number: int, reason: str) -> None:
         """Note that the attempt is proven not sent; see `Journal.record_not_sent`."""

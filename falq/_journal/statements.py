@@ -207,6 +207,15 @@ def retry(connection: sqlite3.Connection, numbers: Iterable[int], reason: str) -
         Move(RETRIED, number, RecordState.PLANNED, (reason,))(connection)
 
 
+def resend(connection: sqlite3.Connection, move: Move) -> None:
+    """Make an unknown job sending; see `Journal.record_sending`."""
+    standing = _standing(connection, move.number)
+    if not standing.startswith("is unknown"):
+        raise JournalError(f"job {move.number} {standing} cannot be sent again")
+    retry(connection, [move.number], "")
+    move(connection)
+
+
 def interrupt(connection: sqlite3.Connection) -> int:
     """Make every sending job unknown."""
     return connection.execute(

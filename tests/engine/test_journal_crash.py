@@ -18,6 +18,7 @@ from falq.emulator import Fault, Scenario
 from falq.testing import LoopbackEmulator
 
 RECORDS = ["plan", "record_sending", "record_accepted", "record_completed_nowait", "record_result"]
+OTHER_RECORDS = ["record_unknown", "record_not_sent", "record_retry", "record_ended"]
 
 # After so many records: the state that is found, and what it asks for.
 TABLE = [
@@ -47,7 +48,7 @@ class StoppingJournal:
 
     def __getattr__(self, name: str) -> object:
         verb = getattr(self._journal, name)
-        if name not in RECORDS and name != "record_ended":
+        if name not in RECORDS + OTHER_RECORDS:
             return verb
         return self._note_now(verb) if name.endswith("_nowait") else self._note(verb)
 
@@ -78,10 +79,10 @@ class StoppingJournal:
         await asyncio.Event().wait()
 
 
-async def stop_after(a_session, emulator, memory, records, *, answers):
+async def stop_after(a_session, emulator, memory, records, *, answers, **settings):
     """Run one job until its journal stops, and leave the session as it is then."""
     journal = StoppingJournal(memory, records, answers=answers)
-    async with a_session(emulator, journal=journal, exit_grace_s=0) as session:
+    async with a_session(emulator, journal=journal, exit_grace_s=0, **settings) as session:
         job = asyncio.create_task(session.subscribe("acme/echo", {"n": 1}))
         stopping = asyncio.create_task(journal.stopped.wait())
         await asyncio.wait({job, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -111,6 +112,33 @@ async def test_a_crash_after_any_record_costs_nothing_and_loses_nothing(
         (row,) = [row async for page in memory.load_jobs() for row in page]
         assert row.state is RecordState.FETCHED
     assert emulator.stats().jobs == 1
+
+
+RESENDS = [
+    {"delivery": "at_least_once", "max_resends": 3},
+    {"delivery": "reconcile", "on_unknown": "resubmit", "settle_s": 30.0},
+]
+RESEND_RECORDS = ["plan", *["record_sending", "record_unknown"] * 2, "record_sending"]
+
+
+@pytest.mark.parametrize("settings", RESENDS, ids=["at_least_once", "resubmit"])
+@pytest.mark.parametrize("records", range(2, len(RESEND_RECORDS) + 1))
+async def test_a_crash_between_the_records_of_a_resend_forgets_no_job_that_may_exist(
+    a_session, records, settings
+):
+    faults = (Fault("reset", "submit", when="before", times=2),)
+    emulator = LoopbackEmulator(Scenario(run_s=1.0, faults=faults))
+    async with MemoryJournal() as memory:
+        written = await stop_after(a_session, emulator, memory, records, answers=True, **settings)
+        assert written == RESEND_RECORDS[:records]
+        (row,) = [row async for page in memory.load_jobs() for row in page]
+        assert STEPS[row.state] is Step.RESOLVE
+        submits = emulator.stats().submits
+        async with a_session(emulator, journal=memory) as session:
+            (handle,) = await session.recover(resume_planned=True)
+            with pytest.raises(falq.SubmissionUnknownError):
+                await handle
+    assert emulator.stats().submits == submits
 
 
 async def test_a_crash_before_the_first_record_leaves_nothing(a_session):

@@ -83,6 +83,15 @@ class JournalMachine(RuleBasedStateMachine):
             self.states[number] = S.SENDING
             self.intents.add(intent_id)
 
+    @rule(number=NUMBERS, intent_id=IDS)
+    def resend(self, *, number: int, intent_id: str) -> None:
+        is_legal = self.states.get(number) is S.UNKNOWN and intent_id not in self.intents
+        facts = {"intent_id": intent_id, "sent_at": 1.5, "is_resend": True}
+        self.tell("record_sending", number, **facts, is_legal=is_legal)
+        if is_legal:
+            self.states[number] = S.SENDING
+            self.intents.add(intent_id)
+
     @rule(number=NUMBERS, request_id=IDS)
     def accept(self, *, number: int, request_id: str) -> None:
         is_legal = self.can(number, S.ACCEPTED) and request_id not in self.requests

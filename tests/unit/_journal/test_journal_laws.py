@@ -131,6 +131,25 @@ async def test_an_unknown_job_is_not_proven_not_sent(journal: Journal, a_job: Bu
         await journal.record_not_sent(number, "wishful")
 
 
+async def test_sending_again_is_one_record_and_only_of_a_job_that_is_unknown(
+    journal: Journal, a_job: Build
+) -> None:
+    (number,) = await journal.plan([a_job()])
+    with pytest.raises(JournalError):
+        await journal.record_sending(number, intent_id="no", sent_at=1.0, is_resend=True)
+    await journal.record_sending(number, intent_id="one", sent_at=1.0)
+    await journal.record_unknown(number, "reset")
+    with pytest.raises(JournalError, match="another attempt"):
+        await journal.record_sending(number, intent_id="one", sent_at=2.0, is_resend=True)
+    assert await state_of(journal, number) is RecordState.UNKNOWN
+    with pytest.raises(JournalError):
+        await journal.record_sending(number, intent_id="two", sent_at=2.0)
+    await journal.record_sending(number, intent_id="two", sent_at=2.0, is_resend=True)
+    assert await state_of(journal, number) is RecordState.SENDING
+    first, second = await journal.load_attempts(number)
+    assert (first.outcome, first.reason, second.outcome) == ("unknown", "reset", None)
+
+
 async def test_a_resubmitted_unknown_job_keeps_its_first_attempt_unknown(
     journal: Journal, a_job: Build
 ) -> None:
