@@ -16,20 +16,12 @@ from falq._engine.job import Input
 from falq._face.base import Face
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
-from falq._journal.states import RecordState
+from falq._journal.states import IN_FLIGHT, RecordState
 from falq.errors import ConfigError, JournalError
 from falq.keywords import timeout_of
 from falq.model import EndpointId, Outcome
 from falq.models import ModelInput, TypedHandle
 from falq.models.typed import OutputT, make_handle, plain_endpoint
-
-_IN_FLIGHT = (
-    RecordState.SENDING,
-    RecordState.UNKNOWN,
-    RecordState.ACCEPTED,
-    RecordState.COMPLETED,
-    RecordState.FETCHED,
-)
 
 
 class JournalFace(Face):
@@ -78,7 +70,7 @@ class JournalFace(Face):
         self._use()
         kind, name = (None, None) if endpoint is None else plain_endpoint(endpoint)
         wanted = None if name is None else EndpointId.parse(name).full
-        states = [*_IN_FLIGHT, RecordState.PLANNED] if resume_planned else _IN_FLIGHT
+        states = [*IN_FLIGHT, RecordState.PLANNED] if resume_planned else IN_FLIGHT
         jobs = [
             self._opened.resume_job(record)
             async for page in self._required_journal().load_jobs(states=states)

@@ -64,6 +64,9 @@ MOVES: dict[RecordState, frozenset[RecordState]] = {
 RETRYABLE = frozenset({_S.UNKNOWN, _S.FAILED, _S.CANCELLED, _S.REFUSED, _S.GONE})
 """States that an explicit retry may leave for PLANNED."""
 
+IN_FLIGHT = frozenset({_S.SENDING, _S.UNKNOWN, _S.ACCEPTED, _S.COMPLETED, _S.FETCHED})
+"""States of jobs that may be out, or whose result nobody has taken."""
+
 ENDS = frozenset({_S.FAILED, _S.CANCELLED, _S.REFUSED, _S.GONE})
 """States that end a job without a result."""
 

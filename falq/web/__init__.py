@@ -9,12 +9,12 @@
     ProxyLimits     what one user may do
     ProxyStatistics its counts
 
-The rooms of the session: `settings` (its arguments), `workers` (its journal), `draining`
-(the word that the app ends) and `following` (statuses for a page) -> `app_session` (from
-start to end) with `asgi_life` (under ASGI servers); `metrics` (its counts as text, pure)
--> `monitor`. Those of the proxy: `proxy` (what may pass, pure) and `allowance` (how much
-of it, pure) -> `relay` (the order of it all) -> `faces`. `asgi` and `aio` bring both to
-web servers.
+The rooms of the session: `settings` (its arguments), `workers` (its journal), `adoption`
+(the journals of workers that are gone), `draining` (the word that the app ends) and
+`following` (statuses for a page) -> `app_session` (from start to end) with `asgi_life`
+(under ASGI servers); `metrics` (its counts as text, pure) -> `monitor`. Those of the proxy:
+`proxy` (what may pass, pure) and `allowance` (how much of it, pure) -> `relay` (the order
+of it all) -> `faces`. `asgi` and `aio` bring both to web servers.
 """
 
 from __future__ import annotations

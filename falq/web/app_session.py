@@ -22,14 +22,13 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
     Collection,
     Coroutine,
 )
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeAlias, Unpack, cast
+from typing import Any, Final, Unpack, cast
 
 from aiohttp import web
 from attrs import define, field
@@ -40,6 +39,7 @@ from falq.config import hold_secrets
 from falq.errors import ConfigError, SessionClosedError
 from falq.model import Status
 from falq.session import Session
+from falq.web.adoption import Adoption, OnRecovered
 from falq.web.asgi_life import Application, Life, Lifespan, around
 from falq.web.draining import Draining
 from falq.web.following import follow
@@ -49,8 +49,6 @@ from falq.web.settings import SessionKeywords
 from falq.web.workers import open_session, open_with_free_journal
 
 logger = logging.getLogger("falq")
-
-OnRecovered: TypeAlias = Callable[[Session, Handle], Awaitable[object]]
 
 SESSION: Final = web.AppKey("falq", Session)
 """Where an aiohttp app keeps its session."""
@@ -96,6 +94,10 @@ class AppSession:
         journal_folder: A folder with a journal for each worker process, instead of
             `journal`: a journal has one writer. A worker takes the first that is free,
             so that after a restart with as many workers each of them is taken up.
+        adopt_every_s: Seconds between two looks for journals in the folder that no
+            process has, as after a restart with fewer workers or the death of one, and
+            before the first. Their jobs are given to `recover` with a session of their
+            own, which ends with them. None never looks.
         settings: The arguments of `falq.Session`.
 
     Raises:
@@ -116,6 +118,7 @@ class AppSession:
         retry_after_s: float = 5.0,
         drain_on: Collection[int] = (),
         journal_folder: str | os.PathLike[str] | None = None,
+        adopt_every_s: float | None = 30.0,
         **settings: Unpack[SessionKeywords],
     ) -> None:
         # Before anything can fail: whoever sees this frame shall not see a password.
@@ -137,12 +140,18 @@ class AppSession:
                 f"retry_after_s is a number of seconds above 0, got {retry_after_s}",
                 setting="retry_after_s",
             )
+        if adopt_every_s is not None and not adopt_every_s > 0:
+            raise ConfigError(
+                f"adopt_every_s is a number of seconds above 0 or None, got {adopt_every_s}",
+                setting="adopt_every_s",
+            )
         self._make = make
         self._recover = recover
         self._max_waiting = max_waiting
         self._retry_after_s = retry_after_s
         self._drain_on = tuple(drain_on)
         self._journal_folder = None if journal_folder is None else Path(journal_folder)
+        self._adopt_every_s = adopt_every_s
         self._settings = settings
         self._opened: _Opened | None = None
         self.monitor = Monitor(self)
@@ -171,10 +180,25 @@ class AppSession:
             if self._recover is not None:
                 for handle in await session.recover():
                     self.spawn(_see_to(self._recover, session, handle))
+                self._start_adopting(opened, self._recover)
         except BaseException:
             await self.aclose()
             raise
         return session
+
+    def _start_adopting(self, opened: _Opened, recover: OnRecovered) -> None:
+        own = getattr(opened.session.journal, "path", None)
+        if self._journal_folder is None or self._adopt_every_s is None or own is None:
+            return
+        adoption = Adoption(
+            self._journal_folder,
+            own,
+            settings=self._settings,
+            recover=recover,
+            spawn=self.spawn,
+            draining=opened.draining,
+        )
+        self.spawn(adoption.watch(self._adopt_every_s))
 
     async def _open_session(self) -> Session:
         if self._journal_folder is not None:
