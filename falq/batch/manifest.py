@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ from falq.batch.problems import BadFieldError, BadRow
 from falq.batch.rows import Format
 from falq.batch.seen import SeenTable
 from falq.batch.settings import Setting
-from falq.batch.sources import open_source
+from falq.batch.sources import open_source, stopped_error
 from falq.errors import ArgumentError
 from falq.model import EndpointId
 
@@ -130,14 +131,18 @@ class Manifest:
         """
         self._maker.checks.append(check)
 
-    def check(self) -> ManifestReport:
+    def check(self, *, stopped: threading.Event | None = None) -> ManifestReport:
         """Read the whole manifest and say what is in it; nothing is kept or sent.
 
         With `on_bad_row="stop"` it gives up after `MOST_BAD_ROWS` bad rows.
         Contents of local files are not read, only whether they can be.
 
+        Args:
+            stopped: Set it from another thread to end the reading, also one that
+                waits for a silent pipe.
+
         Raises:
-            ArgumentError: The manifest cannot be read, or not twice.
+            ArgumentError: The manifest cannot be read, or not twice, or it was stopped.
             ConfigError: A package is missing; the message names the extra.
         """
         count = duplicates = bad_count = 0
@@ -145,7 +150,7 @@ class Manifest:
         endpoints: Counter[str] = Counter()
         digest = hashlib.sha256()
         is_whole = True
-        for entry in self._entries(keep=True, with_hashes=False):
+        for entry in self._entries(keep=True, with_hashes=False, stopped=stopped):
             if isinstance(entry, BadRow):
                 bad_count += 1
                 if len(bad_rows) < MOST_BAD_ROWS:
@@ -193,10 +198,15 @@ class Manifest:
         """
         return self._entries(keep=False, with_hashes=True)
 
-    def _entries(self, *, keep: bool, with_hashes: bool) -> Iterator[Row | BadRow]:
+    def _entries(
+        self, *, keep: bool, with_hashes: bool, stopped: threading.Event | None = None
+    ) -> Iterator[Row | BadRow]:
         ids, inputs = _Ids(), _FirstIds() if self._dedupe else None
         seq = 0
-        for position, draft in enumerate(self._source.drafts(keep=keep), start=1):
+        drafts = self._source.drafts(keep=keep, stopped=stopped)
+        for position, draft in enumerate(drafts, start=1):
+            if stopped is not None and stopped.is_set():
+                raise stopped_error()
             base_id = f"row-{position:06}"
             if isinstance(draft, BadRow):
                 yield BadRow(line=draft.line, id=base_id, field=draft.field, reason=draft.reason)

@@ -25,6 +25,7 @@ from typing import Any, Literal, Self, TypeAlias
 from falq._journal.base import Journal
 from falq._journal.sqlite import SqliteJournal
 from falq.batch.budget import Budget
+from falq.batch.checking import check_manifest
 from falq.batch.entries import ManifestReport
 from falq.batch.folder import JOURNAL_NAME, OutFolder, is_on_loopback
 from falq.batch.manifest import Manifest, OnBadRow
@@ -380,7 +381,7 @@ class Batch:
     async def _check(self, manifest: Manifest) -> ManifestReport:
         if UPLOAD not in self._gateway.abilities:
             manifest.refuse_uploads(self._gateway.name)
-        report = await asyncio.to_thread(manifest.check)
+        report = await check_manifest(manifest)
         if self._validate and not (report.bad_count and self._on_bad_row == "stop"):
             report = await check_arguments(
                 manifest,

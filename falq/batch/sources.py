@@ -3,15 +3,19 @@
 Owns opening, telling the format, and reading twice: once to check and once to
 run. A file is opened again. What can be read only once (standard input, a
 pipe) is copied to a temporary file if it is read first to be checked, and
-streamed if not. It never looks into a line, but for the first byte of one.
+streamed if not. Who waits for that copy can be told to stop, however silent the
+writer is. It never looks into a line, but for the first byte of one.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import stat
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +28,10 @@ from falq.errors import ArgumentError
 from falq.text import printable
 
 STDIN_NAME = "-"
+
+_COPY_BYTES = 256 * 1024
+# How late a copy may hear that it shall stop: a thread that waits for a pipe hears nothing.
+_LOOK_S = 0.1
 
 _FORMATS: Mapping[str, Format] = {
     ".jsonl": "jsonl",
@@ -46,14 +54,16 @@ class Source(Protocol):
 
     folder: Path
 
-    def drafts(self, *, keep: bool) -> Drafts:
+    def drafts(self, *, keep: bool, stopped: threading.Event | None = None) -> Drafts:
         """Yield the drafts from the start.
 
         Args:
             keep: Whether they will be read once more.
+            stopped: Once it is set, a wait for what is not written yet ends; whoever
+                reads on looks at it.
 
         Raises:
-            ArgumentError: It cannot be read, or not a second time.
+            ArgumentError: It cannot be read, or not a second time, or it was stopped.
             ConfigError: A package is missing.
         """
         ...
@@ -68,7 +78,7 @@ class FileSource:
         self._format = format or _format_of(path)
         self._pipe: StreamSource | None = None
 
-    def drafts(self, *, keep: bool) -> Drafts:
+    def drafts(self, *, keep: bool, stopped: threading.Event | None = None) -> Drafts:
         """Yield the drafts from the start; see `Source`."""
         try:
             if self._pipe is None and not stat.S_ISREG(self._path.stat().st_mode):
@@ -77,7 +87,7 @@ class FileSource:
                 self._pipe = StreamSource(pipe, format=self._format)
                 self._pipe.folder = self.folder
             if self._pipe is not None:
-                yield from self._pipe.drafts(keep=keep)
+                yield from self._pipe.drafts(keep=keep, stopped=stopped)
                 return
             with self._path.open("rb") as stream:
                 yield from _read(stream, self._format)
@@ -99,7 +109,7 @@ class StreamSource:
         self._spool: BinaryIO | None = None
         self._is_spent = False
 
-    def drafts(self, *, keep: bool) -> Drafts:
+    def drafts(self, *, keep: bool, stopped: threading.Event | None = None) -> Drafts:
         """Yield the drafts from the start; see `Source`."""
         if self._spool is None:
             if self._is_spent:
@@ -113,7 +123,7 @@ class StreamSource:
             if not keep and self._format != "parquet":
                 yield from _read(stream, self._format)
                 return
-            self._spool = _spooled(stream)
+            self._spool = _spooled(stream, stopped)
             weakref.finalize(self, self._spool.close)
         self._spool.seek(0)
         yield from _read(self._spool, self._format)
@@ -130,8 +140,9 @@ class ItemSource:
         self._items = items
         self._is_spent = False
 
-    def drafts(self, *, keep: bool) -> Drafts:
+    def drafts(self, *, keep: bool, stopped: threading.Event | None = None) -> Drafts:
         """Yield the drafts from the start; see `Source`."""
+        del stopped
         is_once = isinstance(self._items, Iterator)
         if is_once and (keep or self._is_spent):
             raise ArgumentError(
@@ -191,11 +202,46 @@ def _format_of(path: Path) -> Format:
         ) from None
 
 
-def _spooled(stream: BinaryIO) -> BinaryIO:
+def _spooled(stream: BinaryIO, stopped: threading.Event | None) -> BinaryIO:
     # It stays open between two readings, and is gone when it is closed.
     spool = tempfile.TemporaryFile()  # noqa: SIM115  outlives this function
-    shutil.copyfileobj(stream, spool)
+    try:
+        if stopped is None or not _can_wait(stream):
+            shutil.copyfileobj(stream, spool)
+        else:
+            _copy(stream, spool, stopped)
+    except BaseException:
+        spool.close()
+        raise
     return spool
+
+
+def _can_wait(stream: BinaryIO) -> bool:
+    """Return whether it is possible to wait for a stream otherwise than by reading it."""
+    if sys.platform == "win32" or not hasattr(stream, "read1"):
+        return False
+    try:
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:
+        return False
+
+
+def _copy(stream: Any, spool: BinaryIO, stopped: threading.Event) -> None:
+    while not stopped.is_set():
+        ready, _, _ = select.select([stream], [], [], _LOOK_S)
+        if not ready:
+            continue
+        # Larger than the stream's own buffer, which would hide what is in it from select.
+        data = stream.read1(_COPY_BYTES)
+        if not data:
+            return
+        spool.write(data)
+    raise stopped_error()
+
+
+def stopped_error() -> ArgumentError:
+    """Return what a reading that was told to stop ends with."""
+    return ArgumentError("the reading of the manifest was stopped", argument="manifest")
 
 
 def _read(stream: BinaryIO, form: Format | None) -> Drafts:

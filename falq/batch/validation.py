@@ -8,7 +8,6 @@ The runner and `falq batch --dry-run` call it.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from attrs import evolve
 
 from falq.batch.asking import open_asking
+from falq.batch.checking import check_manifest
 from falq.batch.entries import ManifestReport
 from falq.batch.manifest import Manifest
 from falq.gateways import Gateway
@@ -65,5 +65,5 @@ async def check_arguments(
             validator.check_nowait(target, arguments)
 
     manifest.refuse_by(check)
-    checked = await asyncio.to_thread(manifest.check)
+    checked = await check_manifest(manifest)
     return evolve(checked, unchecked=validator.unknown)

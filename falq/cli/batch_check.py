@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from falq.batch import Budget, Manifest
 from falq.batch.budget import read_price_words
+from falq.batch.checking import check_manifest
 from falq.batch.pricing import load_known_prices
 from falq.batch.validation import check_arguments
 from falq.cli.batch import tell_bad_rows
@@ -35,7 +36,7 @@ async def dry_run(rows: ManifestWords, how: RunWords, output: Output) -> int:
         gateway = build_config(gateway=None).gateway
         if UPLOAD not in gateway.abilities:
             manifest.refuse_uploads(gateway.name)
-    report = await asyncio.to_thread(manifest.check)
+    report = await check_manifest(manifest)
     if rows.validate:
         # Here nothing is worth having without them.
         asked = gateway or build_config(gateway=None).gateway

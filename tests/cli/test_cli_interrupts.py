@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -112,6 +113,21 @@ async def test_an_interrupted_demo_closes_and_says_where_its_files_are(start_fal
     counted = re.search(r"interrupted after (\d+) of 60 jobs", ran.err)
     assert counted is not None, ran
     assert int(counted[1]) < 60
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry run"])
+async def test_one_interrupt_ends_a_batch_that_waits_for_a_silent_pipe(start_falq, reach, more):
+    command = await start_falq("batch", "-", "--endpoint", "acme/echo", *more, **reach)
+    # More than a pipe holds: once it is through, somebody reads.
+    command.process.stdin.write(b"a cat\n" * 100_000)
+    await command.process.stdin.drain()
+    command.interrupt()
+    async with asyncio.timeout(20.0):
+        await command.process.wait()
+    ran = await command.ended()
+    assert (ran.code, ran.out) == (130, "")
+    if not more:
+        assert "before the batch began; run the same command again" in ran.err
 
 
 async def test_a_session_beside_a_command_sees_the_same_job(run_falq, emulator):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import os
@@ -7,9 +8,17 @@ import threading
 
 import pytest
 
+from falq.batch.checking import check_manifest
 from falq.batch.manifest import Manifest
 from falq.batch.sources import open_source
 from falq.errors import ArgumentError
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Threads and pipes are real here: a virtual clock would run ahead of them."""
+    return "asyncio"
+
 
 OBJECTS = b'\n{"prompt": "a cat"}\n{"prompt": "a dog"}\n'
 PROMPTS = ["a cat", "a dog"]
@@ -124,3 +133,36 @@ def test_an_iterator_can_be_run_but_not_checked_first():
     assert prompts(source.drafts(keep=False)) == PROMPTS
     with pytest.raises(ArgumentError, match="once"):
         list(source.drafts(keep=False))
+
+
+async def test_a_check_that_nobody_waits_for_any_more_leaves_a_silent_pipe():
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as writer:
+        manifest = Manifest("-", endpoint="acme/echo", stdin=stream)
+        checking = asyncio.create_task(check_manifest(manifest))
+        # More than a pipe holds: once it is through, somebody reads.
+        await asyncio.to_thread(writer.write, b"a cat\n" * 50_000)
+        checking.cancel()
+        await asyncio.wait({checking})
+        assert checking.cancelled()
+        # It returns when the thread has ended, and only then.
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def test_a_check_of_a_file_can_be_stopped_too(tmp_path):
+    (tmp_path / "rows.txt").write_text("a cat\n")
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(ArgumentError, match="stopped"):
+        Manifest(tmp_path / "rows.txt", endpoint="acme/echo").check(stopped=stopped)
+
+
+def test_a_pipe_that_ends_is_checked_to_its_last_line():
+    reading, writing = os.pipe()
+    os.write(writing, b"a cat\na dog")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        # The first line is read by somebody else, and more with it.
+        assert stream.readline() == b"a cat\n"
+        manifest = Manifest("-", endpoint="acme/echo", stdin=stream)
+        assert manifest.check(stopped=threading.Event()).count == 1
