@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
@@ -23,6 +22,7 @@ from typing import Any, Protocol, TypeAlias
 from attrs import define, evolve, field, frozen
 
 from falq._core.canonical import input_sha256
+from falq._core.claims import Claims
 from falq._core.recovery import (
     LONGEST_SUBMIT_S,
     SKEW_S,
@@ -178,15 +178,15 @@ class Reconciler:
         self._on_the_way = on_the_way
         self._request_of = request_of
         self._settle_s = settle_s
-        self._remembered_s = REMEMBERED_S if journal is None else REMEMBERED_BESIDE_JOURNAL_S
         self._clock = clock
         self._wall_clock = wall_clock
         self._spawn = spawn
         self._groups: dict[str, _Group] = {}
         self._news = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._claims: dict[str, None] = {}
-        self._claimed_at: deque[tuple[float, str]] = deque()
+        self._claims = Claims(
+            kept_s=REMEMBERED_S if journal is None else REMEMBERED_BESIDE_JOURNAL_S
+        )
         self.found = 0
 
     @property
@@ -197,8 +197,7 @@ class Reconciler:
     def claim(self, request_id: str) -> None:
         """Note that an id is a known job's; to be called before anything else can run."""
         now = self._clock()
-        self._claims[request_id] = None
-        self._claimed_at.append((now, request_id))
+        self._claims.add(request_id, now=now)
         if not self._groups:
             self._forget_claims(now)
 
@@ -206,8 +205,7 @@ class Reconciler:
         """Forget the ids that lie before every window that is or will be looked at."""
         searches = (search for group in self._groups.values() for search in group.searches.values())
         first = min((search.began for search in searches), default=now)
-        while self._claimed_at and self._claimed_at[0][0] < first - self._remembered_s:
-            self._claims.pop(self._claimed_at.popleft()[1], None)
+        self._claims.forget_before(first)
 
     def hear(self, intent_id: str, request_id: str) -> None:
         """Take in that a webhook names a request for an intent."""
@@ -360,7 +358,7 @@ class Reconciler:
         if self._journal is not None:
             known = await self._journal.load_claimed_request_ids(request_ids)
         # After the wait, so that what was accepted meanwhile is among them.
-        return known | self._claims.keys() & set(request_ids)
+        return known | {one for one in request_ids if one in self._claims}
 
     async def _look_at_history(
         self, endpoint: EndpointId, searches: list[_Search], find: FindRequests
