@@ -4,8 +4,9 @@ Owns the blocks' world: an emulator in a thread, the variables that lead to it
 and an empty folder to run in, so that a block reads as a user would write it.
 What each kind of block is held to:
 
-    python     it runs; one that begins with the name of a file is written to it,
-               and one of tests is run by pytest in a process of its own
+    python     it runs, on free ports instead of the printed ones; one that begins with
+               the name of a file is written to it, and one of tests is run by pytest in
+               a process of its own
     toml, json it is read as a scenario, or as JSON
     bash       every `falq …` line is understood by the parser
     text       nothing: it is what somebody sees
@@ -16,10 +17,12 @@ A block of any other language is an error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -32,16 +35,27 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.integration.pytest import SybilItem
 from sybil.parsers.abstract.lexers import LexerCollection
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
+from sybil.region import Lexeme
 
 from falq.cli.app import app
 from falq.emulator import Emulator, Scenario
 
 FILE_NAME = re.compile(r"# (?P<name>[a-z_]+\.py)\n")
+PRINTED_PORT = re.compile(r"\b87\d\d\b")
+"""Ports that a reader may copy; here somebody may have them."""
+
 _ROOT = Path(__file__).parent
 _run_python = PythonEvaluator()
 
 
 def _run_block_of_python(example: Example) -> None:
+    ports = example.namespace.setdefault("_free_ports", {})
+    for printed in PRINTED_PORT.findall(example.parsed):
+        if printed not in ports:
+            with socket.create_server(("127.0.0.1", 0)) as found:
+                ports[printed] = str(found.getsockname()[1])
+    source = PRINTED_PORT.sub(lambda match: ports[match[0]], example.parsed)
+    example.parsed = Lexeme(source, example.parsed.offset, example.parsed.line_offset)
     named = FILE_NAME.match(example.parsed)
     if named is None:
         _run_python(example)
@@ -168,8 +182,8 @@ def documented_world(
     documented_emulator: Emulator,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The variables and the folder that blocks of one page share."""
+) -> Iterator[None]:
+    """The variables and the folder that blocks of one page share; its printed ports are taken."""
     for name in list(os.environ):
         if name.startswith(("FAL", "MATON")):
             monkeypatch.delenv(name)
@@ -178,3 +192,9 @@ def documented_world(
     folder = tmp_path_factory.getbasetemp() / f"page-{request.node.path.stem}"
     folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
+    with contextlib.ExitStack() as taken:
+        for port in set(PRINTED_PORT.findall(str(request.node.example.parsed))):
+            # Or somebody has it already.
+            with contextlib.suppress(OSError):
+                taken.enter_context(socket.create_server(("127.0.0.1", int(port))))
+        yield
