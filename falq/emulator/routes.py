@@ -29,7 +29,7 @@ from weakref import WeakSet
 
 from attrs import asdict, evolve
 
-from falq.emulator import wire
+from falq.emulator import cors, wire
 from falq.emulator.addresses import Address, read_address
 from falq.emulator.direct import PREFIX as RUN_PREFIX
 from falq.emulator.direct import DirectRuns
@@ -124,6 +124,10 @@ class App:
             now: The instant in seconds, never before that of an earlier call.
         """
         self.queue.advance(now)
+        preflight = cors.answer_preflight(request)
+        return preflight or cors.open_to_page(request, self._respond(request, now))
+
+    def _respond(self, request: Request, now: float) -> Reply:
         path = request.path
         if path.startswith(_CONTROL_PREFIX):
             return self._control(request)

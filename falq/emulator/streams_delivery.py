@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from falq.emulator.cors import carry_over
 from falq.emulator.delivery import write_head, write_whole
 from falq.emulator.messages import Feed, Reply, Step
 
@@ -85,7 +86,7 @@ async def _send(
     while True:
         step = await reader.next_step()
         if step.reply is not None:
-            write_whole(step.reply, transport, keep_alive=keep_alive)
+            write_whole(carry_over(reply, step.reply), transport, keep_alive=keep_alive)
             return keep_alive
         if not is_begun:
             is_begun = True
