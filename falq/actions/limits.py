@@ -15,19 +15,20 @@ beside the session.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias, Unpack
 
 from attrs import define
 
+from falq._core.recorded import load_result
 from falq._engine.handle import Handle
 from falq._journal.base import Journal
 from falq._journal.states import RecordState
 from falq.batch.budget import Budget, Reserve
-from falq.errors import ConfigError, FalqError
+from falq.errors import ConfigError, FalqError, JournalError
 from falq.gateways import Gateway
 from falq.keywords import SubmitKeywords
-from falq.model import CancelOutcome, EndpointId, OnCancel, Status
+from falq.model import CancelOutcome, Completed, EndpointId, OnCancel, Status
 from falq.platform import Price
 from falq.session import Session
 
@@ -38,6 +39,7 @@ DEFAULT_MAX_JOBS = 10
 """Jobs of an agent on the way at once, if nobody says: enough to work, too few to hurt."""
 
 _ALL_BELOW = "/*"
+_KEPT = frozenset({RecordState.FETCHED, RecordState.DELIVERED})
 
 
 async def load_no_prices(_: Iterable[str]) -> Mapping[str, Price]:
@@ -63,7 +65,8 @@ class LimitedJobs:
             allows every endpoint. Requests can be looked at and cancelled at the
             apps of these endpoints only.
         max_jobs: Jobs on the way at once.
-        journal: The session's journal, if it has one: billed units come from it.
+        journal: The session's journal, if it has one: billed units come from it, and
+            results that it has.
         load_prices: Where prices come from that the budget lacks.
 
     Raises:
@@ -127,16 +130,43 @@ class LimitedJobs:
             return held.handle
 
     async def status(self, endpoint: str, request_id: str, *, with_logs: bool = False) -> Status:
-        """Ask once for the status; see `Session.status`."""
+        """Ask once for the status; see `Session.status`.
+
+        Nobody is asked for that of a job whose result is in the journal, unless for
+        its log lines.
+        """
         self._check_app(endpoint)
+        if not with_logs and await self._load_kept(endpoint, request_id) is not None:
+            return Completed()
         return await self._session.status(endpoint, request_id, with_logs=with_logs)
 
     async def result(self, endpoint: str, request_id: str) -> Any:
-        """Return a result, and note in the journal that it was handed over."""
+        """Return a result, and note in the journal that it was handed over.
+
+        One that the journal has comes from there: fal keeps results for an hour, large
+        ones for minutes.
+        """
         self._check_app(endpoint)
-        result = await self._session.result(endpoint, request_id)
+        body = await self._load_kept(endpoint, request_id)
+        if body is None:
+            result = await self._session.result(endpoint, request_id)
+        else:
+            result = load_result(body)
         await self.acknowledge(request_id)
         return result
+
+    async def _load_kept(self, endpoint: str, request_id: str) -> bytes | None:
+        """Return the result that the journal has of a request of this app, if it has one."""
+        if self._journal is None:
+            return None
+        # What the journal cannot give, fal may.
+        with suppress(JournalError):
+            record = await self._journal.load_job(request_id=request_id)
+            if record is not None and record.state in _KEPT:
+                app = EndpointId.parse(record.endpoint).app
+                is_of_app = app == EndpointId.parse(endpoint).app
+                return await self._journal.load_result(record.number) if is_of_app else None
+        return None
 
     async def cancel(self, endpoint: str, request_id: str) -> CancelOutcome:
         """Ask to cancel; see `Session.cancel`."""

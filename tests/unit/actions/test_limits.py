@@ -213,6 +213,43 @@ async def test_a_result_that_was_handed_over_is_noted_in_the_journal(limit, jour
     await jobs.acknowledge("unknown")
 
 
+@pytest.mark.parametrize("scenario", [Scenario(run_s=1.0, result_life_s=60.0)])
+async def test_a_result_that_the_journal_has_is_told_without_fal_and_after_it_forgot(
+    limit, emulator
+):
+    actions = Actions(limit()[0])
+    added = await actions.add_request_to_queue("acme/echo", {"n": 1})
+    await asyncio.sleep(3600.0)
+    asked = dict(emulator.stats().calls)
+    for _ in range(2):
+        told = await actions.get_request_status("acme/echo", added["request_id"])
+        assert told["status"] == "COMPLETED"
+        told = await actions.get_request_response("acme/echo", added["request_id"])
+        assert (told["success"], told["data"]) == (True, {"n": 1})
+    assert emulator.stats().calls == asked
+    # Its lines are nowhere but at fal.
+    await actions.get_request_status("acme/echo", added["request_id"], logs=True)
+    assert emulator.stats().calls["status"] == asked["status"] + 1
+
+
+async def test_the_journal_tells_no_result_of_an_app_that_is_not_allowed(limit, session):
+    other = await session.submit("acme/other", {"n": 1})
+    await other
+    jobs, _ = limit(allowed=("acme/echo",))
+    told = await Actions(jobs).get_request_response("acme/echo", other.request_id)
+    assert (told["success"], told["data"]) == (False, None)
+
+
+async def test_what_the_journal_cannot_tell_is_asked_of_fal(limit, session, journal):
+    handle = await session.submit("acme/echo", {"n": 1})
+    await handle
+    jobs, _ = limit()
+    await journal.aclose()
+    assert await jobs.status("acme/echo", handle.request_id) == await session.status(
+        "acme/echo", handle.request_id
+    )
+
+
 async def test_actions_tell_of_a_limit_in_their_envelope(limit):
     jobs, _ = limit(allowed=("acme/echo",))
     told = await Actions(jobs).add_request_to_queue("lora", {})
