@@ -293,12 +293,26 @@ class Session(JobsFace, DirectFace, FilesFace, JournalFace):
             WrongLoopError: Another loop or thread runs this; nothing was closed.
             JournalError: Something could not be written to the session's journal.
         """
-        if self._engine is not None:
+        if self._engine is None:
+            return
+        try:
             await self._engine.aclose()
-            if not self._engine.is_of_parent:
-                await self._keep_run_times(self._engine)
+        except asyncio.CancelledError:
+            # The engine is closed by then; a journal that stays open would stay locked.
+            await self._close_rest(self._engine)
+            raise
+        await self._close_rest(self._engine)
+
+    async def _close_rest(self, engine: Engine) -> None:
+        if engine.is_of_parent:
+            return
+        try:
+            await self._keep_run_times(engine)
+        finally:
+            try:
                 if self._uploader is not None:
                     await self._uploader.aclose()
+            finally:
                 await self._close_journal()
 
     async def _keep_run_times(self, engine: Engine) -> None:

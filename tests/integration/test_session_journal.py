@@ -171,3 +171,17 @@ async def test_a_full_disk_stops_submits_and_loses_no_result(tmp_path: Path) -> 
         assert 0 < len(ended) == emulator.stats().jobs < 200
         with contextlib.suppress(falq.JournalError):
             await journal.aclose()
+
+
+async def test_a_close_that_is_cancelled_leaves_the_journal_to_the_next(tmp_path: Path) -> None:
+    path, times = tmp_path / "jobs.sqlite", tmp_path / "times.json"
+    async with Emulator(Scenario(run_s=3600.0)) as emulator:
+        session = await falq.Session(emulator.gateway, journal=path, run_times=times).open()
+        await session.submit("acme/echo", {"n": 1})
+        closing = asyncio.create_task(session.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({closing})
+        assert closing.cancelled()
+    assert await counts_of(path) == {RecordState.ACCEPTED: 1}
+    assert times.exists()
