@@ -175,15 +175,18 @@ class Manifest:
             is_whole=is_whole,
         )
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, *, keep: bool = False) -> Iterator[Row]:
         """Yield the rows that can be run, in order.
+
+        Args:
+            keep: Whether they will be read once more.
 
         Raises:
             ArgumentError: A row is bad and `on_bad_row` is `"stop"`, or the
                 manifest cannot be read.
             ConfigError: A package is missing; the message names the extra.
         """
-        for entry in self.entries():
+        for entry in self._entries(keep=keep, with_hashes=True):
             if isinstance(entry, Row):
                 yield entry
             elif self._on_bad_row == "stop":

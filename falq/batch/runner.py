@@ -171,6 +171,7 @@ class Batch:
         self._sorted = sorted_lines
         self._on_progress = on_progress
         self._report: ManifestReport | None = None
+        self._left_out: frozenset[str] = frozenset()
         self._session: Session | None = None
         self._counter = ProgressCounter(0.0)
         self._places = asyncio.Semaphore(2 * self._max_jobs + _EXTRA_PLACES)
@@ -250,6 +251,11 @@ class Batch:
         return self._report
 
     @property
+    def left_out(self) -> frozenset[str]:
+        """Ids of rows that an earlier manifest had and this one has not; they are not started."""
+        return self._left_out
+
+    @property
     def budget(self) -> Budget:
         """Prices, and what was spent."""
         return self._budget
@@ -305,13 +311,14 @@ class Batch:
             files, file_bytes = totals.files, totals.file_bytes
             failed_files = totals.failed_files
         return BatchSummary(
-            rows=tally.rows,
+            rows=tally.rows - len(self._left_out),
             succeeded=tally.statuses.get("succeeded", 0),
             failed=tally.statuses.get("failed", 0),
             cancelled=tally.statuses.get("cancelled", 0),
             timed_out=tally.statuses.get("timed_out", 0),
             unknown=tally.unknown,
-            left=tally.left,
+            left=tally.left - len(self._left_out),
+            left_out=len(self._left_out),
             duplicates=tally.duplicates,
             bad_rows=0 if self._report is None else self._report.bad_count,
             files=files,
@@ -399,7 +406,7 @@ class Batch:
 
     async def _plan(self, journal: Journal) -> None:
         if self._manifest is not None and self._report is not None:
-            await plan_manifest(self._manifest, journal, self._report)
+            self._left_out = await plan_manifest(self._manifest, journal, self._report)
         elif not await is_planned_whole(journal):
             raise ArgumentError(
                 "the journal has no batch, or not all of it: planning was interrupted; run "
@@ -407,7 +414,7 @@ class Batch:
                 argument="journal",
             )
         counts = await journal.load_counts()
-        self._counter.total = sum(counts.values())
+        self._counter.total = sum(counts.values()) - len(self._left_out)
         self._counter.before = sum(counts.get(state, 0) for state in SETTLED)
         self._counter.failed_before = await count_failed(journal)
         self._has_run = await has_run(journal)
@@ -496,6 +503,8 @@ class Batch:
         else:
             return
         async for work in works:
+            if work.is_fresh and work.id in self._left_out:
+                continue
             await self._places.acquire()
             if row.is_stopping and work.is_fresh:
                 self._places.release()

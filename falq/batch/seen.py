@@ -30,19 +30,29 @@ class SeenTable:
 
     def add(self, text: bytes, number: int) -> int | None:
         """Return the number that `text` was first added with; None if it is new."""
+        high, low, slot = self._look_up(text)
+        if self._numbers[slot]:
+            return int(self._numbers[slot]) - 1
+        self._highs[slot], self._lows[slot], self._numbers[slot] = high, low, number + 1
+        self._count += 1
+        if self._count * 3 > self._mask * 2:
+            self._grow()
+        return None
+
+    def find(self, text: bytes) -> int | None:
+        """Return the number that `text` was first added with; None if it was not."""
+        slot = self._look_up(text)[2]
+        return int(self._numbers[slot]) - 1 if self._numbers[slot] else None
+
+    def _look_up(self, text: bytes) -> tuple[int, int, int]:
+        """Return the halves of its fingerprint, and its slot or the free one for it."""
         digest = hashlib.blake2b(text, digest_size=16, usedforsecurity=False).digest()
         high, low = _PAIR.unpack(digest)
         highs, lows, numbers, mask = self._highs, self._lows, self._numbers, self._mask
         slot = high & mask
-        while numbers[slot]:
-            if highs[slot] == high and lows[slot] == low:
-                return int(numbers[slot]) - 1
+        while numbers[slot] and (highs[slot] != high or lows[slot] != low):
             slot = (slot + 1) & mask
-        highs[slot], lows[slot], numbers[slot] = high, low, number + 1
-        self._count += 1
-        if self._count * 3 > mask * 2:
-            self._grow()
-        return None
+        return high, low, slot
 
     def _make(self, slots: int) -> None:
         self._mask = slots - 1

@@ -62,6 +62,8 @@ class BatchSummary:
         timed_out: Rows whose time limit passed.
         unknown: Rows whose submit may or may not have made a job.
         left: Rows that were not started, or run on at the server.
+        left_out: Rows that were not started because the manifest has them no more;
+            they count as nothing else.
         duplicates: Rows that share the end of an equal one, counted above by that end.
         bad_rows: Rows of the manifest that were skipped as bad.
         failed_files: Media files that could not be fetched.
@@ -82,6 +84,7 @@ class BatchSummary:
     timed_out: int
     unknown: int
     left: int
+    left_out: int = 0
     duplicates: int = 0
     bad_rows: int = 0
     failed_files: int = 0
@@ -108,6 +111,7 @@ class BatchSummary:
             ("timed out", self.timed_out),
             ("unknown", self.unknown),
             ("left", self.left),
+            ("left out", self.left_out),
             ("bad rows", self.bad_rows),
             ("files", self.files),
             ("files not fetched", self.failed_files),

@@ -33,9 +33,12 @@ from falq.cli.failures import FAILED, OK, describe_failure, exit_code_of, failur
 from falq.cli.output import Output, describe_count, dump_json
 from falq.cli.running import Interrupted
 from falq.errors import ArgumentError, ConfigError, FalqError
+from falq.text import printable
 
 OVER_BUDGET = 4
 WORK_LEFT = 5
+
+_SHOWN_IDS = 5
 
 _SQLITE_START = b"SQLite format 3\0"
 """What every SQLite file begins with (sqlite.org/fileformat2.html)."""
@@ -146,6 +149,7 @@ async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> in
         async with batch:
             is_open = True
             tell_bad_rows(batch.report, output)
+            _tell_left_out(batch.left_out, go_on, output)
             async with _served(batch, how, journal, output):
                 with BatchDisplay(batch, output) as display, _two_interrupts(batch, output, go_on):
                     try:
@@ -231,6 +235,18 @@ def tell_bad_rows(found: ManifestReport | None, output: Output) -> None:
     more = found.bad_count - len(found.bad_rows)
     if more > 0:
         output.note(f"  and {more:,} more")
+
+
+def _tell_left_out(row_ids: frozenset[str], go_on: str, output: Output) -> None:
+    if not row_ids:
+        return
+    rows = describe_count(len(row_ids), "row")
+    shown = ", ".join(printable(row_id, limit=80) for row_id in sorted(row_ids)[:_SHOWN_IDS])
+    rest = ", ..." if len(row_ids) > _SHOWN_IDS else ""
+    output.note(
+        f"{rows} not in the manifest any more, left out: {shown}{rest}; to run all: {go_on}",
+        style="yellow",
+    )
 
 
 def _tell_reasons(reasons: Reasons, output: Output) -> None:

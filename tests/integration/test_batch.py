@@ -14,6 +14,7 @@ from attrs import evolve
 
 from falq import PollSettings, RetrySettings
 from falq.batch import Batch, BatchSummary, Manifest, Refetched, RowOutcome, refetch_files
+from falq.batch.planning import PAGE_ROWS
 from falq.emulator import Emulator, Fault, Scenario
 from falq.errors import (
     ArgumentError,
@@ -130,6 +131,67 @@ async def test_changed_rows_are_named_and_nothing_is_sent(emulator, tmp_path):
         await run(emulator, [*echoes(2), {"say": "other"}, *echoes(5)[3:]], tmp_path)
     assert refusal.value.keys == ("row-000003",)
     assert emulator.stats().jobs == 5
+
+
+async def test_a_manifest_that_is_refused_leaves_the_journal_as_it_was(emulator, tmp_path):
+    await run(emulator, echoes(5), tmp_path)
+    # A whole page of new rows comes before the changed one.
+    ahead = [{"id": f"new-{number}", "say": number} for number in range(PAGE_ROWS)]
+    changed = [{"id": "row-000003", "arguments": {"say": "other"}}]
+    with pytest.raises(JournalConflictError, match="row-000003"):
+        await run(emulator, ahead + changed, tmp_path)
+    _, summary = await run(emulator, None, tmp_path)
+    assert (summary.rows, summary.left, emulator.stats().jobs) == (5, 0, 5)
+
+
+async def test_a_file_that_changed_leaves_the_journal_as_it_was(emulator, tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    manifest = tmp_path / "rows.jsonl"
+    manifest.write_text('{"note@": "a.txt"}\n')
+    await run(emulator, manifest, tmp_path / "out")
+    (tmp_path / "a.txt").write_text("two")
+    with pytest.raises(JournalConflictError, match="row-000001"):
+        await run(emulator, manifest, tmp_path / "out")
+    _, summary = await run(emulator, None, tmp_path / "out")
+    assert (summary.succeeded, emulator.stats().jobs) == (1, 1)
+
+
+async def stop_after_one(emulator: Emulator, rows: Any, out: Path, **settings: Any) -> None:
+    settings = {"gateway": emulator.gateway, "endpoint": ECHO, "max_jobs": 1} | settings
+    async with Batch(rows, out=out, **settings) as batch:
+        async for _ in batch:
+            batch.stop()
+
+
+async def test_rows_that_were_taken_out_of_the_manifest_are_not_started(emulator, tmp_path):
+    await stop_after_one(emulator, echoes(20), tmp_path)
+    manifest = Manifest(echoes(10), endpoint=ECHO)
+    async with Batch(manifest, out=tmp_path, gateway=emulator.gateway) as batch:
+        assert batch.left_out == {f"row-{number:06}" for number in range(11, 21)}
+        assert batch.progress().total == 10
+        _ = [outcome async for outcome in batch]
+        summary = await batch.summary()
+    assert (summary.rows, summary.succeeded, summary.left, summary.left_out) == (10, 10, 0, 10)
+    assert summary.is_complete
+    assert "10 left out" in str(summary)
+    # The same manifest once more is told again.
+    _, summary = await run(emulator, echoes(10), tmp_path)
+    assert (summary.left_out, emulator.stats().jobs) == (10, 10)
+
+
+async def test_rows_that_were_left_out_are_run_when_the_batch_is_gone_on_with(emulator, tmp_path):
+    await stop_after_one(emulator, echoes(20), tmp_path)
+    await run(emulator, echoes(10), tmp_path)
+    _, summary = await run(emulator, None, tmp_path)
+    assert (summary.succeeded, summary.left_out, emulator.stats().jobs) == (20, 0, 20)
+
+
+async def test_a_row_that_others_equal_is_run_though_it_was_taken_out(emulator, tmp_path):
+    rows = [{"id": name, "arguments": {"say": say}} for name, say in ("a0", "b1", "c1", "d1")]
+    await stop_after_one(emulator, Manifest(rows, endpoint=ECHO, dedupe=True), tmp_path)
+    shorter = Manifest([rows[0], *rows[2:]], endpoint=ECHO, dedupe=True)
+    _, summary = await run(emulator, shorter, tmp_path)
+    assert (summary.succeeded, summary.left_out, emulator.stats().jobs) == (4, 0, 2)
 
 
 async def test_a_stopped_batch_goes_on_where_it_was(emulator, tmp_path):
