@@ -109,8 +109,9 @@ class ManifestReport:
         """
         if self.bad_count:
             more = "" if self.is_whole else " or more"
+            rows = "bad row" if self.bad_count == 1 else "bad rows"
             raise ArgumentError(
-                f"{self.bad_count}{more} bad rows, nothing was sent. The first: {self.bad_rows[0]}",
+                f"{self.bad_count}{more} {rows}, nothing was sent. The first: {self.bad_rows[0]}",
                 argument="manifest",
                 problems=tuple(
                     (f"line {row.line}", f"{row.field} {row.reason}".strip())

@@ -71,3 +71,11 @@ def without(arguments: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
     if isinstance(inner, Mapping):
         changed[path[0]] = without(inner, path[1:])
     return changed
+
+
+def is_in(arguments: Mapping[str, Any], path: KeyPath) -> bool:
+    """Return whether anything stands at `path`."""
+    inner = arguments.get(path[0])
+    if len(path) == 1 or not isinstance(inner, Mapping):
+        return len(path) == 1 and path[0] in arguments
+    return is_in(inner, path[1:])

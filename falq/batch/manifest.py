@@ -30,7 +30,7 @@ from falq._core.canonical import canonical_json, hash_canonical
 from falq.batch.drafts import LONGEST_ROW_ID, Draft
 from falq.batch.entries import MOST_BAD_ROWS, ManifestReport, Row
 from falq.batch.grid import Grid
-from falq.batch.keys import KeyPath, parse_key, with_value, without
+from falq.batch.keys import KeyPath, is_in, parse_key, with_value, without
 from falq.batch.localfiles import FILE_LIMIT_BYTES, FileShelf, LocalFile, UploadMode, as_sent
 from falq.batch.options import submit_keywords
 from falq.batch.problems import BadFieldError, BadRow
@@ -40,6 +40,7 @@ from falq.batch.settings import Setting
 from falq.batch.sources import open_source, stopped_error
 from falq.errors import ArgumentError
 from falq.model import EndpointId
+from falq.text import printable
 
 OnBadRow: TypeAlias = Literal["stop", "skip"]
 Check: TypeAlias = Callable[[str, Mapping[str, Any]], None]
@@ -102,10 +103,12 @@ class Manifest:
         if both:
             name = ".".join(min(both))
             raise ArgumentError(f"{name} is set and swept; leave one of them out", argument="grid")
+        dropped = tuple(parse_key(name, what="drop") for name in drop)
         self._maker = _RowMaker(
             endpoint=endpoint,
             settings=tuple(settings),
-            dropped=tuple(parse_key(name, what="drop") for name in drop),
+            dropped=dropped,
+            undropped=set(dropped),
             options=dict(options or {}),
             shelf=FileShelf(self._source.folder, limit_bytes=file_limit_bytes, upload=upload),
             checks=[],
@@ -142,7 +145,8 @@ class Manifest:
                 waits for a silent pipe.
 
         Raises:
-            ArgumentError: The manifest cannot be read, or not twice, or it was stopped.
+            ArgumentError: The manifest cannot be read, or not twice, or it was stopped; or
+                what is to be dropped is in no row.
             ConfigError: A package is missing; the message names the extra.
         """
         count = duplicates = bad_count = 0
@@ -165,6 +169,8 @@ class Manifest:
                 endpoints[entry.endpoint] += 1
             else:
                 duplicates += 1
+        if count and not bad_count:
+            self._maker.refuse_undropped()
         return ManifestReport(
             count=count,
             duplicates=duplicates,
@@ -229,11 +235,15 @@ class Manifest:
 
 @frozen(kw_only=True)
 class _RowMaker:
-    """Makes rows of drafts: completes them and checks every field."""
+    """Makes rows of drafts: completes them and checks every field.
+
+    `undropped` has what is to be dropped and stood in no row so far.
+    """
 
     endpoint: str | None
     settings: tuple[Setting, ...]
     dropped: tuple[KeyPath, ...]
+    undropped: set[KeyPath]
     options: Mapping[str, Any]
     shelf: FileShelf
     checks: list[Check]
@@ -274,6 +284,14 @@ class _RowMaker:
             input_sha256=hash_canonical(endpoint, arguments, canonical),
         )
 
+    def refuse_undropped(self) -> None:
+        if self.undropped:
+            name = ".".join(min(self.undropped))
+            raise ArgumentError(
+                f"drop: no row has {printable(name, limit=80)!r}; write it as the column is called",
+                argument="drop",
+            )
+
     def _complete(
         self, arguments: Mapping[str, Any], swept: Sequence[tuple[KeyPath, Any]]
     ) -> Mapping[str, Any]:
@@ -282,6 +300,8 @@ class _RowMaker:
         for setting in self.settings:
             arguments = setting.apply(arguments)
         for path in self.dropped:
+            if path in self.undropped and is_in(arguments, path):
+                self.undropped.discard(path)
             arguments = without(arguments, path)
         return arguments
 

@@ -33,6 +33,7 @@ class LineStream(Protocol):
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 """Of one line. What is longer is no line: it would be held in memory whole."""
 
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -71,9 +72,11 @@ def read_text(stream: LineStream) -> Drafts:
 def read_table(stream: LineStream, *, delimiter: str) -> Drafts:
     """Yield a draft for each line of cells under the head.
 
+    A line of empty cells is a blank one.
+
     Raises:
-        ArgumentError: The head cannot be read, or a quote is opened and never
-            closed: what follows it cannot be told apart.
+        ArgumentError: The head cannot be read, or has another separator; or a quote
+            is opened and never closed: what follows it cannot be told apart.
     """
     lines = _Lines(stream)
     # strict, because a stray quote otherwise swallows rows without a word.
@@ -86,9 +89,23 @@ def read_table(stream: LineStream, *, delimiter: str) -> Drafts:
         if trouble:
             yield _bad(line, trouble)
         elif cells and columns is None:
+            _refuse_other_separator(cells, delimiter)
             columns = Columns(cells)
-        elif cells and columns is not None:
+        elif any(cells) and columns is not None:
+            # Spreadsheets write empty lines as separators alone.
             yield _draft_or_bad(columns, line, cells)
+
+
+def _refuse_other_separator(head: list[str], delimiter: str) -> None:
+    # Read as one column, the file would be sent, and paid for, as nonsense.
+    found = next((other for other in ";,\t" if other != delimiter and other in head[0]), None)
+    if len(head) == 1 and found is not None:
+        wanted = _SEPARATORS[delimiter]
+        raise ArgumentError(
+            f"the manifest's head has {_SEPARATORS[found]} between its columns, and "
+            f"{wanted} are read; save the file with {wanted}",
+            argument="manifest",
+        )
 
 
 def _next_cells(table: Iterator[list[str]], lines: _Lines) -> tuple[int, list[str], str] | None:

@@ -34,7 +34,7 @@ def a_batch(emulator, *rows, **settings):
 
 async def test_a_bad_row_refuses_the_batch_with_its_line_its_field_and_what_is_allowed(emulator):
     batch = a_batch(emulator, GOOD, GOOD | {"image_size": "huge", "steps": 4})
-    with pytest.raises(falq.ArgumentError, match=r"1 bad rows, nothing was sent") as caught:
+    with pytest.raises(falq.ArgumentError, match=r"1 bad row, nothing was sent") as caught:
         async with batch:
             raise AssertionError
     ((line, text),) = caught.value.problems

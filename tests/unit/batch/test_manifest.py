@@ -87,6 +87,18 @@ def test_what_is_set_comes_after_the_row_and_what_is_swept_before_it():
     ]
 
 
+def test_a_name_to_drop_that_no_row_has_is_refused():
+    rows = [{"animal": "cat"}, {"animal": "dog", "size": {"width": 1}}]
+    a_manifest(*rows, drop=["animal", "size.width"]).check()
+    with pytest.raises(ArgumentError, match=r"no row has 'anmal'") as caught:
+        a_manifest(*rows, drop=["anmal", "animal"]).check()
+    assert caught.value.argument == "drop"
+    with pytest.raises(ArgumentError, match=r"no row has 'size\.height'"):
+        a_manifest(*rows, drop=["size.height"]).check()
+    # A manifest without rows has nothing that could be named wrongly.
+    assert a_manifest(drop=["animal"]).check().count == 0
+
+
 def test_options_for_every_row_give_way_to_its_own():
     items = [{"arguments": {}}, {"arguments": {}, "options": {"priority": "normal"}}]
     rows = list(a_manifest(*items, options={"priority": "low", "hint": "x"}).rows())

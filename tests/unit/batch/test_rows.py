@@ -175,6 +175,25 @@ def test_tabs_separate_where_asked():
     assert only_draft(table("a\tb\n1,5\t2\n", "\t")).arguments == {"a": "1,5", "b": "2"}
 
 
+def test_a_line_of_separators_alone_is_a_blank_one():
+    draft = only_draft(table('a,b\r\n,\r\n"",""\r\n,,,,\r\n1,2\r\n'))
+    assert (draft.line, draft.arguments) == (5, {"a": "1", "b": "2"})
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "reason"),
+    [
+        ("prompt;seed\na cat;1\n", ",", "semicolons between its columns, and commas are read"),
+        ("prompt\tseed\na cat\t1\n", ",", "save the file with commas"),
+        ("prompt,seed\na cat,1\n", "\t", "save the file with tabs"),
+        ("sep=;\nprompt;seed\n", ",", "semicolons"),
+    ],
+)
+def test_a_table_with_another_separator_is_refused_before_it_is_paid_for(text, delimiter, reason):
+    with pytest.raises(ArgumentError, match=reason):
+        table(text, delimiter)
+
+
 BAD_CELLS = [
     ("a,b\n1\n", "", "1 cells and the head 2"),
     ("a,b\n1,2,3\n", "", "3 cells"),
