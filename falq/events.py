@@ -91,6 +91,20 @@ class Retrying(Event):
 
 
 @frozen(kw_only=True)
+class SubmitLost(Event):
+    """The answer to a submit was lost, and its job is looked for in the request history.
+
+    It happens with `delivery="reconcile"`. `Accepted` follows when the job is found,
+    `Resending` or `Settled` when it is not, after the session's `settle_s` at most.
+
+    Attributes:
+        error: How the answer was lost.
+    """
+
+    error: FalqError
+
+
+@frozen(kw_only=True)
 class Resending(Event):
     """A submit whose answer was lost is sent again; it may cost twice.
 

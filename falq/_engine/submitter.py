@@ -187,6 +187,7 @@ class Submitter:
         if self._reconciler is None:
             raise error
         sent_at = error.sent_at or job.submitted_at or self._wall_clock()
+        self._tell(events.SubmitLost, job, error=error)
         job.is_reconciling = True
         try:
             resolution = await self._reconciler.resolve(

@@ -4,9 +4,10 @@ Owns the counts, the words for them, and what follows of them: the pace and the
 time that is left. It reads no clock: loop instants are handed in. The runner
 counts; the command line, the live page and notebooks read, and all say the same.
 
-Every row is in exactly one of five places:
+Every row is in exactly one of six places:
 
     waiting   here: not at the server, as far as is known
+    lost      sent, its answer lost: its job is looked for
     queued    in the server's queue
     running   at the server
     saving    its job has ended; its files and its line are being written
@@ -38,6 +39,7 @@ class BatchProgress:
         succeeded: Rows that ended with a result.
         failed: Rows that ended in any other way.
         waiting: Rows that wait here for their turn, or for the answer to their submit.
+        lost: Rows whose submit was not answered and whose job is looked for.
         queued: Rows whose job is in the server's queue.
         running: Rows whose job the server says it runs.
         saving: Rows whose job has ended, and whose files and line are being written.
@@ -48,7 +50,8 @@ class BatchProgress:
         reserved_usd: What is held back for jobs on the way.
         limit_usd: The budget, if there is one.
         jobs_per_s: Rows that end per second, lately.
-        left_s: Seconds until the end at that pace; None if nothing has ended.
+        left_s: Seconds until the end at that pace, rows that are looked for apart; None
+            if nothing has ended, or if there are only such rows.
         elapsed_s: Seconds since this run began.
         last_files: Names of the newest files.
         is_stopping: Whether no more rows are started.
@@ -59,6 +62,7 @@ class BatchProgress:
     succeeded: int
     failed: int
     waiting: int
+    lost: int
     queued: int
     running: int
     saving: int
@@ -80,9 +84,14 @@ class BatchProgress:
         return self.succeeded + self.failed
 
     def counts(self) -> list[tuple[str, int]]:
-        """Return the places where rows are and how many are there, as words to show."""
+        """Return the places where rows are and how many are there, as words to show.
+
+        That of lost ones is there only if there are some.
+        """
+        lost = [("answer lost, looked for", self.lost)] if self.lost else []
         return [
             ("waiting here", self.waiting),
+            *lost,
             ("queued at fal", self.queued),
             ("running", self.running),
             ("saving", self.saving),
@@ -125,6 +134,7 @@ class ProgressCounter:
     def __init__(self, now: float) -> None:
         self._started = now
         self._ended_at: deque[float] = deque([now], maxlen=_PACE_WINDOW)
+        self._lost: set[int] = set()
         self._queued: set[int] = set()
         self._running: set[int] = set()
         self._last_files: deque[str] = deque(maxlen=_LAST_FILES)
@@ -139,13 +149,19 @@ class ProgressCounter:
 
     def hear(self, event: events.Event) -> None:
         """Take in what a session tells: see `falq.events`."""
-        if isinstance(event, events.Accepted):
+        if isinstance(event, events.SubmitLost):
+            self._lost.add(event.job_id)
+        elif isinstance(event, events.Resending):
+            self._lost.discard(event.job_id)
+        elif isinstance(event, events.Accepted):
+            self._lost.discard(event.job_id)
             self._queued.add(event.job_id)
         elif isinstance(event, events.StatusChanged):
             if isinstance(event.status, InProgress):
                 self._queued.discard(event.job_id)
                 self._running.add(event.job_id)
         elif isinstance(event, events.Settled):
+            self._lost.discard(event.job_id)
             self._queued.discard(event.job_id)
             self._running.discard(event.job_id)
 
@@ -193,14 +209,16 @@ class ProgressCounter:
         """
         pace = self._jobs_per_s(now)
         left = max(0, self.total - self.before - self.ended)
-        queued, running = len(self._queued), len(self._running)
+        lost, queued, running = len(self._lost), len(self._queued), len(self._running)
+        coming = max(0, left - lost)
         failed_now = self.ended - self.succeeded
         return BatchProgress(
             total=self.total,
             before=self.before,
             succeeded=self.before - self.failed_before + self.succeeded,
             failed=self.failed_before + failed_now,
-            waiting=max(0, left - queued - running - self.saving),
+            waiting=max(0, left - lost - queued - running - self.saving),
+            lost=lost,
             queued=queued,
             running=running,
             saving=self.saving,
@@ -211,7 +229,7 @@ class ProgressCounter:
             reserved_usd=reserved_usd,
             limit_usd=limit_usd,
             jobs_per_s=pace,
-            left_s=left / pace if pace > 0 else None,
+            left_s=coming / pace if pace > 0 and (coming or not left) else None,
             elapsed_s=now - self._started,
             last_files=tuple(self._last_files),
             is_stopping=is_stopping,

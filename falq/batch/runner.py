@@ -291,6 +291,11 @@ class Batch:
         return self._failure
 
     @property
+    def settle_s(self) -> float:
+        """Seconds for which a submit is looked for whose answer was lost."""
+        return self._limits.settle_s
+
+    @property
     def in_flight(self) -> Container[str]:
         """Ids of the rows that were taken up and have not ended."""
         return () if self._row is None else self._row.in_flight
@@ -335,7 +340,8 @@ class Batch:
         counter, budget = self._counter, self._budget
         return RunFigures(
             succeeded=counter.succeeded,
-            failed=counter.ended - counter.succeeded,
+            failed=counter.ended - counter.succeeded - counter.statuses["unknown"],
+            unknown=counter.statuses["unknown"],
             files=counter.files,
             file_bytes=counter.file_bytes,
             failed_files=counter.failed_files,

@@ -18,6 +18,7 @@ class RunFigures:
     Attributes:
         succeeded: Rows that ended with a result.
         failed: Rows that ended in any other way.
+        unknown: Rows whose submit may or may not have made a job.
         files: Media files fetched.
         file_bytes: Their size.
         failed_files: Media files that could not be fetched.
@@ -28,6 +29,7 @@ class RunFigures:
 
     succeeded: int = 0
     failed: int = 0
+    unknown: int = 0
     files: int = 0
     file_bytes: int = 0
     failed_files: int = 0
@@ -36,14 +38,15 @@ class RunFigures:
 
     @property
     def rows(self) -> int:
-        """Rows that ended."""
-        return self.succeeded + self.failed
+        """Rows that ended, or were given up as unknown."""
+        return self.succeeded + self.failed + self.unknown
 
     def figures(self) -> list[tuple[str, str]]:
         """Return the counts that are worth showing, as words."""
         counts = [
             ("rows", self.rows),
             ("failed", self.failed),
+            ("unknown", self.unknown),
             ("files", self.files),
             ("files not fetched", self.failed_files),
         ]

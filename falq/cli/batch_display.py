@@ -7,6 +7,7 @@ the batch does, and is asked.
 from __future__ import annotations
 
 import asyncio
+from itertools import zip_longest
 
 from rich.console import Group
 from rich.progress_bar import ProgressBar
@@ -41,6 +42,7 @@ class BatchDisplay(Picture):
         self._batch = batch
         self._output = output
         self._has_told = False
+        self._has_told_lost = False
         # Drawn by `beat`: the batch may only be asked in its own event loop, and rich
         # would draw in a thread.
         super().__init__(output, auto_refresh=False, transient=True)
@@ -49,14 +51,21 @@ class BatchDisplay(Picture):
         """Draw the picture anew, or say where the batch stands, now and then."""
         while self._live is not None:
             self._live.refresh()
-            self._tell_failure()
+            self._tell_news()
             await asyncio.sleep(_DRAW_S)
         self._output.note(describe_start(self._batch.progress()))
         while True:
             for _ in range(_LOOKS_A_BEAT):
                 await asyncio.sleep(BEAT_S / _LOOKS_A_BEAT)
-                self._tell_failure()
+                self._tell_news()
             self._output.note(describe_progress(self._batch.progress()))
+
+    def _tell_news(self) -> None:
+        self._tell_failure()
+        lost = self._batch.progress().lost
+        if lost and not self._has_told_lost:
+            self._has_told_lost = True
+            self._output.note(describe_lost(lost, self._batch.settle_s), style="yellow")
 
     def _tell_failure(self) -> None:
         failure = self._batch.failure
@@ -75,7 +84,7 @@ class BatchDisplay(Picture):
             ("pace", f"{now.jobs_per_s:.1f} jobs/s"),
             ("time left", _describe_left(now.left_s)),
         ]
-        for left, right in zip(facts[::2], facts[1::2], strict=True):
+        for left, right in zip_longest(facts[::2], facts[1::2], fillvalue=("", "")):
             table.add_row(*left, *right)
         if now.limit_usd is not None or now.spent_usd:
             table.add_row("money", _describe_money(now))
@@ -91,6 +100,15 @@ def describe_start(now: BatchProgress) -> str:
     to_run = now.total - now.before
     words = f"{describe_count(to_run, 'row')} to run"
     return f"{words}, {now.before:,} of {now.total:,} done before" if now.before else words
+
+
+def describe_lost(rows: int, settle_s: float) -> str:
+    """Return what is done about rows whose submit was not answered, as one line."""
+    answers = "the answer to a submit was" if rows == 1 else f"the answers to {rows:,} submits were"
+    return (
+        f"{answers} lost: what became of it is looked up in fal's request history, for "
+        f"{describe_time(settle_s)} at most (--settle-s)"
+    )
 
 
 def describe_progress(now: BatchProgress) -> str:

@@ -29,6 +29,7 @@ from falq.events import (
     Retrying,
     Settled,
     StatusChanged,
+    SubmitLost,
 )
 from falq.model import Queued, Status
 from falq.text import printable
@@ -42,6 +43,7 @@ _NAMES: Final[dict[type[Event], str]] = {
     StatusChanged: "falq.status",
     PollFailed: "falq.poll_failed",
     Retrying: "falq.retrying",
+    SubmitLost: "falq.submit_lost",
     Resending: "falq.resending",
     CancelRequested: "falq.cancel_requested",
     Settled: "falq.settled",

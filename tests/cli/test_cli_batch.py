@@ -136,6 +136,18 @@ async def test_without_a_network_the_reason_is_told_at_once(start_falq, prompts)
     assert "go on with: falq resume" in ended.err
 
 
+NEVER_MADE = Scenario(
+    speed=1000.0, runners=50, faults=(Fault("reset", "submit", when="before", nth=2),)
+)
+
+
+@pytest.mark.parametrize("scenario", [NEVER_MADE])
+async def test_an_answer_that_was_lost_is_told_while_it_is_looked_for(start_falq, reach, prompts):
+    command = await start_falq("batch", prompts, *ECHO, "--out", "out", **reach)
+    line = await command.wait_says("the answer to a submit was lost")
+    assert "for 15:00 at most (--settle-s)" in line
+
+
 REFUSED = Scenario(
     run_s=3600, runners=100, faults=(Fault("json_error", "submit", nth=3, status_code=401),)
 )

@@ -11,6 +11,7 @@ from falq._journal.memory import MemoryJournal
 from falq._journal.records import PlannedJob
 from falq._journal.states import RecordState
 from falq.emulator import Fault, Scenario
+from falq.events import Accepted, Admitted, Event, SubmitLost
 from falq.testing import LoopbackEmulator
 
 LOST = [
@@ -45,9 +46,12 @@ async def test_a_lost_submit_is_found_in_the_history_and_gone_on_with(
     emulator = LoopbackEmulator(Scenario(run_s=3.0, history_delay_s=5.0, faults=(fault,)))
     async with MemoryJournal() as journal:
         settings = {"journal": journal} if has_journal else {}
+        heard: list[type[Event]] = []
+        settings["on_event"] = lambda event: heard.append(type(event))
         async with reconciling(emulator, **settings) as session:
             handle = await session.submit("acme/echo", {"n": 1})
             assert await handle == {"n": 1}
+            assert heard[:3] == [Admitted, SubmitLost, Accepted]
             assert session.statistics().reconciled == 1
             assert session.statistics().reconciling == 0
     assert (emulator.stats().submits, emulator.stats().jobs) == (1, 1)

@@ -7,6 +7,7 @@ import pytest
 from falq import events
 from falq.batch.outcomes import RowOutcome, SavedFile
 from falq.batch.progress import BatchProgress, ProgressCounter
+from falq.errors import SubmissionUnknownError
 from falq.model import InProgress
 
 
@@ -97,6 +98,39 @@ def test_a_job_that_ends_before_it_was_seen_running_leaves_the_queue():
     counter.hear(events.Accepted(job_id=7, **FACTS))
     counter.hear(events.Settled(job_id=7, error=None, total_s=1.0, polls=1, **FACTS))
     assert shown(counter, 1.0).queued == 0
+
+
+LOST = SubmissionUnknownError("the answer was lost", reason="lost")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        events.Accepted(job_id=7, **FACTS),
+        events.Resending(job_id=7, resends=1, error=LOST, **FACTS),
+        events.Settled(job_id=7, error=LOST, total_s=1.0, polls=0, **FACTS),
+    ],
+)
+def test_a_row_whose_answer_was_lost_is_in_a_place_of_its_own_until_it_is_found_or_given_up(end):
+    counter = ProgressCounter(0.0)
+    counter.total = 2
+    counter.hear(events.SubmitLost(job_id=7, error=LOST, **FACTS))
+    now = shown(counter, 1.0)
+    assert (now.lost, now.waiting) == (1, 1)
+    assert "1 waiting here, 1 answer lost, looked for" in str(now)
+    counter.hear(end)
+    assert shown(counter, 1.0).lost == 0
+
+
+def test_the_time_left_is_not_that_of_rows_that_are_looked_for():
+    counter = ProgressCounter(0.0)
+    counter.total = 4
+    counter.hear(events.SubmitLost(job_id=7, error=LOST, **FACTS))
+    counter.count(an_outcome(), 1.0)
+    assert shown(counter, 1.0).left_s == pytest.approx(2.0)
+    counter.count(an_outcome(), 1.0)
+    counter.count(an_outcome(), 1.0)
+    assert shown(counter, 1.0).left_s is None
 
 
 def test_the_words_name_each_place_and_have_no_pace_before_something_ended():

@@ -37,6 +37,12 @@ def test_a_later_run_tells_its_own_counts_and_those_of_the_batch_apart():
     assert "<th>files, this run</th><td>3</td>" in html
 
 
+def test_a_submit_that_stays_lost_is_no_failure_of_the_run():
+    run = RunFigures(unknown=2)
+    summary = a_summary(succeeded=8, unknown=2, this_run=run, has_earlier_runs=True)
+    assert str(summary).splitlines()[0] == "this run: 2 rows: 2 unknown"
+
+
 def test_a_batch_is_complete_only_with_every_row_and_every_file():
     assert a_summary().is_complete
     assert not a_summary(failed_files=1).is_complete
