@@ -26,6 +26,7 @@
     batch_display  what a batch does, as it does it
     batch_reasons  why rows failed, each reason once
     journal        show, export and verify a journal, fetch its files again
+    journals       which journal a command means, opened to be read
     demo           two hundred jobs without an account
 
 Owns what a person types and reads. It never speaks HTTP: sessions do. Results go

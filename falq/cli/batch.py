@@ -30,6 +30,7 @@ from falq.cli.batch_display import BatchDisplay
 from falq.cli.batch_reasons import Reasons
 from falq.cli.batch_words import ManifestWords, RunWords
 from falq.cli.failures import FAILED, OK, describe_failure, exit_code_of, failure_as_data
+from falq.cli.journals import folder_of, open_to_read
 from falq.cli.output import Output, describe_count, dump_json
 from falq.cli.running import Interrupted
 from falq.errors import ArgumentError, ConfigError, FalqError
@@ -39,9 +40,6 @@ OVER_BUDGET = 4
 WORK_LEFT = 5
 
 _SHOWN_IDS = 5
-
-_SQLITE_START = b"SQLite format 3\0"
-"""What every SQLite file begins with (sqlite.org/fileformat2.html)."""
 
 _ENDS_WITHOUT_RESULT = frozenset(
     {RecordState.FAILED, RecordState.REFUSED, RecordState.GONE, RecordState.CANCELLED}
@@ -107,35 +105,16 @@ async def _failed_numbers(journal: Journal, error_types: frozenset[str]) -> list
 async def report(journal: Path, target: Path | None, output: Output, *, has_inputs: bool) -> int:
     """Write the page of a batch."""
     path = folder_of(journal) / REPORT_NAME if target is None else target
-    async with SqliteJournal(journal) as opened:
-        source = ReportSource(journal=opened, path=journal, has_inputs=has_inputs)
+    async with open_to_read(journal) as reading:
+        source = ReportSource(
+            journal=reading.journal,
+            path=journal,
+            has_inputs=has_inputs,
+            is_running=reading.is_in_use,
+        )
         page = await write_report(source, path)
     output.data({"report": str(page)})
     return OK
-
-
-def folder_of(journal: Path) -> Path:
-    """Return the folder that a journal is in.
-
-    Raises:
-        ArgumentError: There is no such journal, or what is there is none.
-        OSError: It cannot be read.
-    """
-    if not journal.is_file():
-        raise ArgumentError(
-            f"there is no journal at {journal}; it is named {JOURNAL_NAME} in the output folder",
-            argument="journal",
-        )
-    with journal.open("rb") as stream:
-        start = stream.read(len(_SQLITE_START))
-    # An empty one is what a crash leaves that came before its first page.
-    if start and start != _SQLITE_START:
-        raise ArgumentError(
-            f"{journal} is no journal but another file; a journal is named {JOURNAL_NAME}, in the "
-            "output folder",
-            argument="journal",
-        )
-    return journal.absolute().parent
 
 
 async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> int:

@@ -1,7 +1,8 @@
 """The commands about a journal: show, export, verify, fetch.
 
 Owns what each reads and prints. None of them submits anything or needs a key;
-`fetch` alone writes to the journal, and talks to storage hosts.
+`fetch` alone writes to the journal, and talks to storage hosts. The others read a
+journal that a batch has open, too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from falq.batch.outcomes import write_instant
 from falq.batch.reading import load_outcome, load_prices_used
 from falq.batch.refetch import refetch_files
 from falq.batch.tally import count_duplicates
-from falq.cli.batch import folder_of
 from falq.cli.failures import FAILED, OK
+from falq.cli.journals import folder_of, open_to_read
 from falq.cli.output import Output, describe_count, describe_size, dump_json
 from falq.config import build_config, resolve_proxy
 from falq.errors import ConfigError, JournalError
@@ -29,14 +30,10 @@ from falq.errors import ConfigError, JournalError
 _RESULT_STATES = frozenset({RecordState.FETCHED, RecordState.DELIVERED})
 
 
-def _open(journal: Path) -> SqliteJournal:
-    folder_of(journal)
-    return SqliteJournal(journal)
-
-
 async def show(journal: Path, output: Output) -> int:
     """Print how many jobs are in which state, and the runs."""
-    async with _open(journal) as opened:
+    async with open_to_read(journal) as reading:
+        opened = reading.journal
         counts = {str(state): count for state, count in (await opened.load_counts()).items()}
         duplicates = await count_duplicates(opened)
         runs = await opened.load_runs()
@@ -64,7 +61,8 @@ async def show(journal: Path, output: Output) -> int:
 
 async def export(journal: Path, output: Output) -> int:
     """Print every job as a line of JSON, those that have not ended too."""
-    async with _open(journal) as opened:
+    async with open_to_read(journal) as reading:
+        opened = reading.journal
         budget = Budget(None, await load_prices_used(opened))
         async for page in opened.load_jobs():
             for record in page:
@@ -84,7 +82,8 @@ async def verify(journal: Path, output: Output, *, with_hashes: bool = True) -> 
     folder = folder_of(journal)
     problems: list[str] = []
     jobs = files = broken = 0
-    async with _open(journal) as opened:
+    async with open_to_read(journal) as reading:
+        opened = reading.journal
         async for page in opened.load_jobs(states=_RESULT_STATES):
             for record in page:
                 jobs += 1
@@ -129,7 +128,7 @@ def _file_problems(
 async def fetch(journal: Path, output: Output) -> int:
     """Fetch every file again that is not on disk as it was noted; nothing is submitted."""
     folder = folder_of(journal)
-    async with _open(journal) as opened:
+    async with SqliteJournal(journal) as opened:
         done = await refetch_files(
             opened, folder, allow_loopback=_is_emulated(), proxy=resolve_proxy(None)
         )

@@ -256,6 +256,21 @@ async def test_a_budget_that_is_reached_is_exit_4(run_falq, prompts, emulator):
     assert emulator.stats().jobs == 5
 
 
+@pytest.mark.parametrize("scenario", [LONG])
+async def test_a_journal_is_read_while_its_batch_runs(
+    start_falq, run_falq, reach, prompts, until_jobs, tmp_path
+):
+    await start_falq("batch", prompts, *ECHO, "--out", "out", **reach)
+    await until_jobs(20)
+    shown = await run_falq("journal", "show", "out/journal.sqlite")
+    assert shown.data["jobs"] == 20
+    reported = await run_falq("report", "out/journal.sqlite", "--to", "out/now.html")
+    assert reported.code == 0
+    assert "falq resume" not in (tmp_path / "out" / "now.html").read_text()
+    # What would write is refused.
+    assert "is in use by process" in (await run_falq("resume", "out/journal.sqlite")).err
+
+
 @pytest.mark.parametrize("scenario", [SLOW])
 async def test_the_first_interrupt_drains_and_says_how_to_go_on(
     start_falq, run_falq, reach, prompts, emulator, tmp_path
