@@ -32,6 +32,7 @@
     progress   where a batch stands
     summary    what it came to
     report     a journal as a page
+    withholding results and errors without the arguments that they repeat
     live       the page, served while the batch runs
     page       the page itself
 

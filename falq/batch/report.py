@@ -31,6 +31,7 @@ from falq.batch.outcomes import RowOutcome, SavedFile, status_of_record
 from falq.batch.page import MediaKind, Page, PageItem, PageMedia, render_page
 from falq.batch.planning import BATCH_KIND
 from falq.batch.reading import load_outcome, load_prices_used, original_of
+from falq.batch.withholding import without_inputs
 
 MOST_ITEMS = 20_000
 """Rows on one page."""
@@ -53,7 +54,10 @@ class ReportSource:
     Attributes:
         journal: Open.
         path: Where the journal is, for commands; None names none.
-        has_inputs: Whether the page holds the arguments of rows.
+        has_inputs: Whether the page holds the arguments of rows, also where a result
+            repeats them.
+        media_from: Path from the page's folder to the output folder, with a slash at
+            its end; empty if it is that folder.
         is_running: Whether the batch runs: nothing that the page says then is to be
             done before its end, and what is left is told by its progress.
         in_flight: Returns the ids of rows that have not ended, whatever the journal
@@ -63,6 +67,7 @@ class ReportSource:
     journal: Journal
     path: Path | None = None
     has_inputs: bool = True
+    media_from: str = ""
     is_running: bool = False
     in_flight: Callable[[], Container[str]] = tuple
 
@@ -101,8 +106,8 @@ async def build_page(source: ReportSource) -> Page:
 async def write_report(source: ReportSource, path: str | os.PathLike[str]) -> Path:
     """Write the page of a batch, whole or not at all, and return where it is.
 
-    Media are linked by their path below the page's folder, so it belongs into
-    the output folder.
+    Media are linked and not in it: `media_from` says where they are if the page is
+    not in the output folder.
 
     Raises:
         ConfigError: jinja2 is not installed; the message names the extra.
@@ -139,7 +144,8 @@ async def _chosen(journal: Journal, *, is_cut: bool) -> AsyncIterator[JobRecord]
 
 
 def _item(record: JobRecord, outcome: RowOutcome, source: ReportSource) -> PageItem:
-    arguments = _arguments(record) if source.has_inputs else {}
+    given = _arguments(record)
+    arguments = given if source.has_inputs else {}
     shapes = dict(_shapes(outcome.result))
     item = PageItem(
         index=record.seq,
@@ -149,23 +155,29 @@ def _item(record: JobRecord, outcome: RowOutcome, source: ReportSource) -> PageI
         request_id=outcome.request_id,
         prompt=_prompt(arguments),
         arguments=arguments,
-        result=outcome.result,
+        result=_shown(outcome.result, given, source),
         seed=_seed(outcome.result, arguments),
         cost_usd=outcome.cost_usd,
         started_s=record.sent_at,
         running_s=_running_from(record),
         ended_s=record.completed_at or record.ended_at,
-        media=tuple(_media(file, shapes) for file in outcome.files if file.name is not None),
+        media=tuple(
+            _media(file, shapes, source) for file in outcome.files if file.name is not None
+        ),
     )
     if outcome.is_success:
         return item
     error = outcome.error or {}
     return evolve(
         item,
-        error=str(error.get("message", "")),
+        error=_shown(str(error.get("message", "")), given, source),
         error_type=str(error.get("error_type") or error.get("kind") or outcome.status),
         how_to_retry=_how_to_retry(record, source),
     )
+
+
+def _shown(value: Any, given: Mapping[str, Any], source: ReportSource) -> Any:
+    return value if source.has_inputs else without_inputs(value, given)
 
 
 def _arguments(record: JobRecord) -> dict[str, Any]:
@@ -211,7 +223,9 @@ def _shapes(value: Any, depth: int = 0) -> Iterator[tuple[str, tuple[int, int]]]
             yield from _shapes(child, depth + 1)
 
 
-def _media(file: SavedFile, shapes: Mapping[str, tuple[int, int]]) -> PageMedia:
+def _media(
+    file: SavedFile, shapes: Mapping[str, tuple[int, int]], source: ReportSource
+) -> PageMedia:
     content_type = file.content_type or "application/octet-stream"
     width, height = shapes.get(file.url, (None, None))
     name = file.name or ""
@@ -219,7 +233,7 @@ def _media(file: SavedFile, shapes: Mapping[str, tuple[int, int]]) -> PageMedia:
         kind=_FAMILIES.get(content_type.partition("/")[0], "file"),
         content_type=content_type,
         name=name.rpartition("/")[2],
-        href=name,
+        href=source.media_from + name,
         width=width,
         height=height,
     )

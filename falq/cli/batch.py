@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -104,17 +105,24 @@ async def _failed_numbers(journal: Journal, error_types: frozenset[str]) -> list
 
 async def report(journal: Path, target: Path | None, output: Output, *, has_inputs: bool) -> int:
     """Write the page of a batch."""
-    path = folder_of(journal) / REPORT_NAME if target is None else target
+    folder = folder_of(journal)
+    path = folder / REPORT_NAME if target is None else target
     async with open_to_read(journal) as reading:
         source = ReportSource(
             journal=reading.journal,
             path=journal,
             has_inputs=has_inputs,
+            media_from=_way_to(folder, path.absolute().parent),
             is_running=reading.is_in_use,
         )
         page = await write_report(source, path)
     output.data({"report": str(page)})
     return OK
+
+
+def _way_to(folder: Path, start: Path) -> str:
+    way = Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
+    return "" if way == "." else f"{way}/"
 
 
 async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> int:

@@ -323,7 +323,17 @@ async def test_no_inputs_leaves_prompts_out_of_the_page(run_falq, tmp_path):
     assert "very secret" in (tmp_path / "out" / "report.html").read_text()
     ran = await run_falq("report", "out/journal.sqlite", "--no-inputs")
     assert ran.code == 0
-    assert '"arguments":{}' in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '"arguments":{}' in page
+    assert "very secret" not in page
+
+
+async def test_a_page_that_is_written_elsewhere_finds_its_media(run_falq, tmp_path):
+    (tmp_path / "p.txt").write_text("a cat\n")
+    await run_falq("batch", "p.txt", "--endpoint", "fal-ai/fast-sdxl", "--out", "out")
+    (tmp_path / "pages").mkdir()
+    await run_falq("report", "out/journal.sqlite", "--to", "pages/now.html")
+    assert '"../out/media/row-000001-0.' in (tmp_path / "pages" / "now.html").read_text()
 
 
 async def test_a_journal_that_is_not_there_is_named(run_falq):

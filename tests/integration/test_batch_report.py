@@ -95,6 +95,12 @@ async def test_a_page_without_inputs_has_none(batch, tmp_path):
     page = await build_page(ReportSource(journal=batch.journal, has_inputs=False))
     assert [item.prompt for item in page.items] == [None, None, None]
     assert all(not item.arguments for item in page.items)
+    # Models repeat their prompt in what they answer.
+    assert "a fox" in json.dumps(
+        [item.result for item in (await build_page(source_of(batch))).items]
+    )
+    assert "a fox" not in json.dumps([item.result for item in page.items])
+    assert page.items[2].result["seed"] == page.items[2].seed
 
 
 @pytest.fixture
