@@ -94,7 +94,8 @@ def _read_file(name: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise _refusal(
-            f"{printable(name, limit=120)} is no text in UTF-8; media go in as a URL"
+            f"{printable(name, limit=120)} is no text in UTF-8; media go in as a URL, "
+            "which 'falq upload' gives"
         ) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__

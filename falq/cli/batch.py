@@ -159,7 +159,7 @@ async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> in
         raise
     except (FalqError, OSError) as error:
         if not is_open:
-            raise
+            raise _named(error, batch.out) from None
         # What stopped the batch says more than what its closing met after it.
         failure = failure or error
     _tell_reasons(reasons, output)
@@ -169,6 +169,15 @@ async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> in
         _tell_failure(failure, code, output)
     _tell_next(summary, journal, output)
     return code
+
+
+def _named(error: FalqError | OSError, out: Path | None) -> FalqError | OSError:
+    """Return what kept a batch from beginning; a folder that cannot be made is the user's."""
+    if isinstance(error, FalqError) or out is None:
+        return error
+    return ArgumentError(
+        f"the output folder cannot be used: {describe_failure(error)[0]}", argument="out"
+    )
 
 
 def _tell_failure(failure: FalqError | OSError, code: int, output: Output) -> None:

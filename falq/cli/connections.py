@@ -117,7 +117,11 @@ async def _create(gateway: Maton, words: ConnectionWords, output: Output) -> int
         output.note("open the url in a browser and enter the fal key there")
         output.note("the url is a secret: whoever has it can enter a key", style="yellow")
     else:
-        output.note("the url is a secret and was not printed; --show-url prints it")
+        name = connection.connection_id
+        output.note(
+            "the url is a secret and was not printed; to see it: falq connections show "
+            f"{name} --show-url"
+        )
     if words.wait:
         _print(await _wait(gateway, connection.connection_id, words, output), words, output)
     else:

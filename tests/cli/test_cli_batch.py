@@ -316,6 +316,14 @@ async def test_a_changed_manifest_is_told_by_the_rows_id(run_falq, prompts, tmp_
     assert emulator.stats().jobs == 20
 
 
+async def test_an_output_folder_that_cannot_be_made_is_wrong_usage(run_falq, prompts, tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = await run_falq("batch", prompts, *ECHO, "--out", "file/out")
+    assert ran.code == 2
+    assert "the output folder cannot be used" in ran.err
+    assert "file/out" in ran.err
+
+
 async def test_no_inputs_leaves_prompts_out_of_the_page(run_falq, tmp_path):
     (tmp_path / "p.txt").write_text("a very secret cat\n")
     words = ("batch", "p.txt", "--endpoint", "fal-ai/fast-sdxl", "--out", "out", "--no-download")

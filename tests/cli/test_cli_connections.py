@@ -62,7 +62,8 @@ async def test_a_program_is_not_given_the_secret_address(run_falq):
     made = await run_falq("connections", "create", "--json")
     assert made.code == 0
     assert "session_token" not in made.out + made.err
-    assert "--show-url prints it" in made.err
+    shown_by = f"falq connections show {made.data['connection_id']} --show-url"
+    assert shown_by in made.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
