@@ -247,7 +247,14 @@ def stopped_error() -> ArgumentError:
 def _read(stream: BinaryIO, form: Format | None) -> Drafts:
     if form is None:
         start = _Start(stream)
-        return rows.read_jsonl(start) if start.holds_objects() else rows.read_text(start)
+        first = start.look()
+        if first.startswith((b"[{", b"[\n", b"[\r")):
+            raise ArgumentError(
+                "standard input is a JSON array; write one object a line, as jq -c '.[]' does, "
+                "or say --format text if these are prompts",
+                argument="manifest",
+            )
+        return rows.read_jsonl(start) if first.startswith(b"{") else rows.read_text(start)
     match form:
         case "jsonl":
             return rows.read_jsonl(stream)
@@ -268,13 +275,14 @@ class _Start:
         self._stream = stream
         self._looked_at: list[bytes] = []
 
-    def holds_objects(self) -> bool:
+    def look(self) -> bytes:
+        """Return the first line that is not blank, without what is before its text."""
         for line in iter(lambda: self._stream.readline(rows.LONGEST_LINE_BYTES), b""):
             self._looked_at.insert(0, line)
             text = line.removeprefix(b"\xef\xbb\xbf").lstrip()
             if text:
-                return text.startswith(b"{")
-        return False
+                return text
+        return b""
 
     def readline(self, limit: int, /) -> bytes:
         return self._looked_at.pop() if self._looked_at else self._stream.readline(limit)

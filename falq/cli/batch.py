@@ -16,6 +16,7 @@ import os
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from falq._journal.states import RecordState
 from falq.batch import Batch, BatchSummary, ManifestReport
 from falq.batch.folder import JOURNAL_NAME
 from falq.batch.live import LiveReport
+from falq.batch.outcomes import status_of_record
 from falq.batch.reading import original_of
 from falq.batch.report import REPORT_NAME, ReportSource, write_report
 from falq.cli.batch_display import BatchDisplay
@@ -75,9 +77,12 @@ async def retry(journal: Path, how: RunWords, error_types: Sequence[str], output
     """Plan the failed rows of a batch again, and run them."""
     folder_of(journal)
     async with SqliteJournal(journal) as opened:
-        numbers = await _failed_numbers(opened, frozenset(error_types))
+        reasons: Counter[str] = Counter()
+        numbers = await _failed_numbers(opened, frozenset(error_types), reasons)
         if not numbers:
-            output.note("no failed row fits; nothing was sent")
+            failed = ", ".join(f"{printable(name)} ({n:,})" for name, n in reasons.most_common())
+            there_are = f"; rows failed with {failed}" if failed else ""
+            output.note(f"no failed row fits{there_are}; nothing was sent")
             return OK
         for first in range(0, len(numbers), 1000):
             await opened.record_retry(numbers[first : first + 1000])
@@ -85,7 +90,10 @@ async def retry(journal: Path, how: RunWords, error_types: Sequence[str], output
     return await resume(journal, how, output)
 
 
-async def _failed_numbers(journal: Journal, error_types: frozenset[str]) -> list[int]:
+async def _failed_numbers(
+    journal: Journal, error_types: frozenset[str], reasons: Counter[str]
+) -> list[int]:
+    """Return the numbers of failed rows that fit, and count in `reasons` why rows failed."""
     numbers: list[int] = []
     originals: dict[str, int] = {}
     duplicates: list[tuple[int, str]] = []
@@ -97,7 +105,9 @@ async def _failed_numbers(journal: Journal, error_types: frozenset[str]) -> list
                 continue
             error = record.error or {}
             words = {str(error.get(name)) for name in ("kind", "error_type", "status_code")}
-            if not error_types or error_types & (words | {str(record.state)}):
+            words |= {str(record.state), status_of_record(record)}
+            reasons[str(error.get("error_type") or error.get("kind") or record.state)] += 1
+            if not error_types or error_types & words:
                 numbers.append(record.number)
                 originals[record.key or ""] = record.number
     return numbers + [number for number, original_id in duplicates if original_id in originals]
@@ -167,7 +177,7 @@ async def _run(batch: Batch, how: RunWords, journal: Path, output: Output) -> in
     code = _exit_code(summary, failure)
     if failure is not None:
         _tell_failure(failure, code, output)
-    _tell_next(summary, journal, output)
+    _tell_next(summary, journal, output, is_broken=failure is not None)
     return code
 
 
@@ -186,11 +196,13 @@ def _tell_failure(failure: FalqError | OSError, code: int, output: Output) -> No
         output.data(failure_as_data(failure, exit_code=code))
 
 
-def _tell_next(summary: BatchSummary | None, journal: Path, output: Output) -> None:
+def _tell_next(
+    summary: BatchSummary | None, journal: Path, output: Output, *, is_broken: bool
+) -> None:
     name = shlex.quote(str(journal))
     if summary is not None and summary.is_over_budget:
         output.note(f"go on with a higher limit: falq resume {name} --budget-usd AMOUNT")
-    elif summary is None or summary.left or summary.failed_files:
+    elif summary is None or is_broken or summary.left or summary.failed_files:
         output.note(f"go on with: falq resume {name}")
     if summary is not None and summary.failed_files:
         output.note(f"fetch the missing files alone with: falq journal fetch {name}")

@@ -99,7 +99,7 @@ def retry(
 
     Args:
         journal: Its journal, such as pictures/journal.sqlite.
-        error_type: Only rows with this error type, error class or status code; may be repeated.
+        error_type: Only rows with this error type, class, status code or status; may be repeated.
         run: How it runs.
         output: How it speaks.
     """

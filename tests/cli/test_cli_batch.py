@@ -232,12 +232,30 @@ async def test_a_failed_row_is_exit_1_and_is_run_again_by_retry(run_falq, tmp_pa
     assert "falq retry out/journal.sqlite" in ran.err
     none = await run_falq("retry", "out/journal.sqlite", "--error-type", "other")
     assert none.code == 0
+    assert "rows failed with runner_disconnected (1)" in none.err
     assert emulator.stats().jobs == 2
     again = await run_falq("retry", "out/journal.sqlite", "--error-type", "runner_disconnected")
     assert again.code == 1
     assert emulator.stats().jobs == 3
     lines = read_lines(tmp_path / "out")
     assert sorted(line["id"] for line in lines) == ["row-000001", "row-000002"]
+
+
+async def test_rows_are_run_again_by_the_status_that_their_line_has(run_falq, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"say": 1, "_emulator": {"run_s": 3600}}\n')
+    await run_falq("batch", "rows.jsonl", *ECHO, "--out", "out", "--timeout", "0.5")
+    assert [line["status"] for line in read_lines(tmp_path / "out")] == ["timed_out"]
+    words = ("--error-type", "timed_out", "--timeout", "0.5")
+    again = await run_falq("retry", "out/journal.sqlite", *words)
+    assert "to be run again: 1 row" in again.err
+
+
+async def test_a_json_array_on_standard_input_is_not_paid_for_as_a_prompt(run_falq, emulator):
+    for array in ('[{"say": 1}]', '[\n  {"say": 1}\n]\n'):
+        ran = await run_falq("batch", "-", *ECHO, stdin=array)
+        assert ran.code == 2
+        assert "jq -c" in ran.err
+    assert emulator.stats().submits == 0
 
 
 async def test_bad_rows_are_named_before_anything_is_sent(run_falq, tmp_path, emulator):
@@ -426,6 +444,18 @@ async def test_a_full_disk_ends_clean_says_so_and_leaves_the_journal_whole(
     assert emulator.stats().duplicates == 0
     for line in read_lines(tmp_path / "out"):
         assert line["status"] == "succeeded"
+
+
+async def test_a_batch_that_cannot_save_its_last_files_says_how_to_go_on(
+    start_limited, reach, tmp_path
+):
+    # Some 4 MB of sound, where no file may have more than 0.4.
+    row = {"gen_text": "a long tale " * 100, "ref_audio_url": "https://h.example/a.wav"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"model_type": "F5-TTS"}))
+    words = ("batch", "rows.jsonl", "--endpoint", "fal-ai/f5-tts", "--out", "out")
+    ran = await (await start_limited(400_000, *words, **reach)).ended()
+    assert (ran.code, "1 succeeded" in ran.out) == (5, True), ran
+    assert "go on with: falq resume out/journal.sqlite" in ran.err
 
 
 async def test_validated_rows_are_refused_by_line_and_field_before_anything_is_spent(
