@@ -37,6 +37,8 @@ from falq.media.upload_source import Upload
 from falq.text import printable
 
 FILE_MARK = "@"
+_NOT_PATHS = ("http://", "https://", "data:")
+
 FILE_LIMIT_BYTES = 8 * 1024 * 1024
 """Largest file that is sent as a data URL, unless told otherwise."""
 
@@ -132,6 +134,12 @@ class FileShelf:
 
     def _find(self, argument: str, name: str) -> tuple[Path, os.stat_result]:
         shown = printable(name, limit=120)
+        if not name:
+            raise BadFieldError(argument, "names no file; leave the argument out")
+        if name.startswith(_NOT_PATHS):
+            raise BadFieldError(
+                argument, f"names {shown}, a URL; write the argument's name without the @"
+            )
         try:
             location = (self._folder / name).absolute()
             # Opened and not only asked about: rights are checked by opening.

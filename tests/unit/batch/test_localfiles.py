@@ -124,6 +124,20 @@ def test_an_upload_whose_file_has_another_size_or_is_gone_is_refused(folder, cha
     assert caught.value.argument == "image_url@"
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("https://h.example/a.png", "a URL; write the argument's name without the @"),
+        ("data:image/png;base64,AA==", "a URL"),
+        ("", "names no file"),
+    ],
+)
+def test_what_is_no_path_says_what_to_write_instead(folder, name, reason):
+    with pytest.raises(BadFieldError) as caught:
+        FileShelf(folder).check({"image_url@": name})
+    assert reason in caught.value.reason
+
+
 def test_a_pipe_is_no_file_and_is_not_waited_for(folder):
     os.mkfifo(folder / "pipe.png")
     with pytest.raises(BadFieldError) as caught:
