@@ -20,6 +20,9 @@ MOST_REASONS = 20
 _MESSAGE_LIMIT = 300
 _REPEAT_LIMIT = 80
 
+_NOT_FETCHED = "file not fetched"
+_OF_ROWS = {_NOT_FETCHED: "with a file not fetched"}
+
 # Ids, addresses and numbers tell rows apart, and not reasons.
 _DETAILS = re.compile(r"'[^']*'|[0-9a-f]{8}[0-9a-f-]*|\d+", re.IGNORECASE)
 
@@ -53,7 +56,7 @@ class Reasons:
         broken = [file.error for file in outcome.files if file.error is not None]
         if not broken or outcome.duplicate_of is not None:
             return None
-        return self._count(outcome.id, "file not fetched", "", broken[0])
+        return self._count(outcome.id, _NOT_FETCHED, "", broken[0])
 
     def _count(self, row_id: str, status: str, kind: str, message: str) -> str | None:
         key = (status, kind, _DETAILS.sub("#", message))
@@ -73,8 +76,8 @@ class Reasons:
         frequent = sorted(self._reasons.values(), key=lambda reason: -reason.count)
         lines = [
             # In full it stands in the line of the row that came with it.
-            f"{reason.count:,} rows {reason.status}, first told of {reason.first_id}: "
-            f"{printable(reason.message, limit=_REPEAT_LIMIT)}"
+            f"{reason.count:,} rows {_OF_ROWS.get(reason.status, reason.status)}, first told of "
+            f"{reason.first_id}: {printable(reason.message, limit=_REPEAT_LIMIT)}"
             for reason in frequent
             if reason.count > 1
         ]

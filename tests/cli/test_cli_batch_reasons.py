@@ -60,6 +60,8 @@ def test_a_file_that_did_not_come_is_a_reason_though_its_row_succeeded():
     broken = SavedFile(name=None, url="https://x.example/a.png", error="it is gone")
     row = failed("a", "", status="succeeded", error=None, files=(broken,))
     assert reasons.take(row) == "a file not fetched: it is gone"
+    reasons.take(row)
+    assert reasons.counted()[0].startswith("2 rows with a file not fetched, first told of a: ")
     assert reasons.take(failed("b", "", status="succeeded", error=None)) is None
 
 
