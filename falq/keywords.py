@@ -21,6 +21,15 @@ from falq.model import (
     SubmitOptions,
 )
 
+_INSTEAD = {
+    "input": "what the model gets is the second argument, 'arguments'",
+    "interval": "checks are planned for all jobs together, by Session(poll=PollSettings(...))",
+    "timeout": "a job's time limit is client_timeout",
+    "webhook": "the address is webhook_url",
+    "logs": "subscribe has with_logs, and a handle's events have logs",
+}
+"""What other clients call by a name that is none here."""
+
 
 class SubmitKeywords(TypedDict, total=False):
     """What `submit`, `subscribe` and `map` take beside the arguments.
@@ -128,10 +137,10 @@ def options_of(keywords: SubmitKeywords, timeout_s: float | None) -> SubmitOptio
     unknown = keywords.keys() - SubmitKeywords.__annotations__.keys()
     if unknown:
         name = min(unknown)
+        known = ", ".join(sorted(SubmitKeywords.__annotations__))
+        instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
         raise ArgumentError(
-            f"there is no option {name!r}; the options are "
-            f"{', '.join(sorted(SubmitKeywords.__annotations__))}",
-            argument=name,
+            f"there is no option {name!r}{instead}; the options are {known}", argument=name
         )
     given: dict[str, Any] = {name: value for name, value in keywords.items() if name not in own}
     for name in ("tags", "headers"):
