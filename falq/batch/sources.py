@@ -170,7 +170,8 @@ def open_source(
         stdin: Stands for standard input.
 
     Raises:
-        ArgumentError: There is no such format, or the ending tells none.
+        ArgumentError: There is no such format, the ending tells none, or the items are
+            a single mapping.
     """
     if format is not None and format not in get_args(Format):
         known = ", ".join(get_args(Format))
@@ -182,6 +183,9 @@ def open_source(
         return StreamSource(stdin, format=format)
     if isinstance(manifest, str | Path):
         return FileSource(Path(manifest), format=format)
+    if isinstance(manifest, Mapping):
+        # Its names would be taken for prompts.
+        raise ArgumentError("rows is one mapping; give a list of them", argument="rows")
     return ItemSource(manifest)
 
 

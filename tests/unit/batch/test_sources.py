@@ -126,6 +126,11 @@ def test_a_manifest_that_cannot_be_opened_is_named(tmp_path, name):
     assert caught.value.argument == "manifest"
 
 
+def test_one_mapping_is_not_taken_for_prompts():
+    with pytest.raises(ArgumentError, match="give a list"):
+        open_source({"prompt": "a cat"})
+
+
 def test_an_iterator_can_be_run_but_not_checked_first():
     with pytest.raises(ArgumentError, match="list"):
         list(open_source(iter(PROMPTS)).drafts(keep=True))
