@@ -19,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+import io
 import ssl
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,7 @@ from yarl import URL
 from falq._core.messages import Call, CallLimits, CallTimeouts, Origin, Reply, Verb
 from falq._transport.base import root_of
 from falq._transport.bodies import FAILURES, map_failure, read_body
+from falq._transport.connector import Connector
 from falq._transport.exchange import ExchangePool, is_supported
 from falq._transport.streaming import AioReplyStream
 from falq._version import __version__
@@ -40,6 +42,8 @@ from falq.proxies import Proxy
 
 SUBMIT_KEEPALIVE_S = 2.0
 READ_KEEPALIVE_S = 30.0
+
+_LARGE_BODY_BYTES = 1024 * 1024
 
 _COSTLY = frozenset({Verb.SUBMIT, Verb.RUN})
 """Calls that make a bill: whether they were sent must be certain."""
@@ -137,7 +141,7 @@ class AioTransport:
     ) -> aiohttp.ClientSession:
         # No limit here: the engine's lanes are the limit, and a second line
         # behind them would hold up cancels.
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             limit=0, ssl=self._ssl, keepalive_timeout=keepalive_s, ttl_dns_cache=60
         )
         return aiohttp.ClientSession(
@@ -202,7 +206,7 @@ class AioTransport:
             response = await self._pools[is_costly].request(
                 call.method,
                 URL(address, encoded=True),
-                data=call.body,
+                data=_payload_of(call),
                 headers=headers,
                 allow_redirects=False,
                 timeout=limit,
@@ -245,6 +249,14 @@ class AioTransport:
             await pool.close()
         for exchange in self._exchanges.values():
             await exchange.aclose()
+
+
+def _payload_of(call: Call) -> bytes | io.BytesIO | None:
+    # Above this aiohttp warns of bytes, and a program may have made warnings errors. What
+    # may be sent twice stays bytes: the stream would be at its end.
+    if call.body is None or len(call.body) <= _LARGE_BODY_BYTES or call.method != "POST":
+        return call.body
+    return io.BytesIO(call.body)
 
 
 async def _record_sent(

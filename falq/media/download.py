@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from falq._transport.connector import Connector
 from falq._version import __version__
 from falq.errors import (
     ArgumentError,
@@ -137,7 +138,7 @@ class StorageHosts:
     def _pool(self, is_allowed: Callable[[str], bool]) -> aiohttp.ClientSession:
         limits = self._limits
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=Connector(
                 limit=self._most_connections,
                 socket_factory=functools.partial(make_checked_socket, is_allowed=is_allowed),
             ),

@@ -26,6 +26,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from falq._core.messages import Reply
+from falq._transport.connector import Connector
 from falq._version import __version__
 from falq.errors import (
     ArgumentError,
@@ -191,7 +192,7 @@ class HttpStorageHosts:
             if is_allowed is not None:
                 factory = functools.partial(make_checked_socket, is_allowed=is_allowed)
             pool = self._pools[kind] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl, socket_factory=factory),
+                connector=Connector(limit=0, ssl=self._ssl, socket_factory=factory),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 headers={"User-Agent": f"falq/{__version__}", "Accept-Encoding": "identity"},
