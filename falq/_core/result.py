@@ -3,7 +3,8 @@
 Owns the telling apart of the model's own error from one of the way to it. A
 result call replays what the model answered, also a 429 or a 5xx. Those of the
 edge carry no request id; one that does and comes three times alike is the
-model's own. It never waits and never sends; `queue_client` does.
+model's own. One that was cut on its way is asked for again. It never waits and
+never sends; `queue_client` does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from falq._core.refusal import (
     REQUEST_ID_HEADER,
     TIMEOUT_TYPE_HEADER,
     describe_detail,
+    is_gateways_own,
     read_detail,
 )
 from falq.errors import (
@@ -29,6 +31,7 @@ from falq.errors import (
     JobFailedError,
     JobInputError,
     JobLostError,
+    TransportError,
     WireError,
 )
 from falq.model import Completed, Ticket
@@ -128,8 +131,9 @@ class ResultJudge:
     def __init__(self, ticket: Ticket, completed: Completed | None) -> None:
         self._ticket = ticket
         self._completed = completed
-        self._last: tuple[int, bytes] | None = None
+        self._last: tuple[int | bytes, ...] = ()
         self._alike = 0
+        self._torn = 0
         self.least_wait_s = 0.0
 
     def accept(self, payload: Any) -> Any:
@@ -150,14 +154,15 @@ class ResultJudge:
         code = reply.status_code
         if protocol.is_not_ready(reply):
             raise NotReadyError
-        if code in {401, 403}:
+        if 300 <= code < 400 or code in {401, 403}:
             raise error
+        if self._is_torn(reply) or (code == 404 and self._is_missing(reply, error)):
+            return error
         detail, error_type = read_detail(reply)
-        if code == 404 and detail == "NOT_FOUND":
-            return self._weigh_missing(reply, error)
-        if 300 <= code < 400:
-            raise error
         if code < 500 and code not in {408, 429}:
+            if is_gateways_own(reply):
+                # It says nothing of the job, whose result is there when that has passed.
+                raise error
             self._fail(
                 status_code=code,
                 error_type=error_type,
@@ -174,12 +179,33 @@ class ResultJudge:
             )
         return error
 
-    def _weigh_missing(self, reply: Reply, error: FalqError) -> FalqError:
+    def _is_torn(self, reply: Reply) -> bool:
+        """Return whether a cut answer is worth another try.
+
+        Half a "not found" or "in progress" would pass for the model's own words.
+        """
+        if not isinstance(reply.fault, TransportError) or self._torn >= GONE_AFTER - 1:
+            return False
+        self._torn += 1
+        return True
+
+    def _is_missing(self, reply: Reply, error: FalqError) -> bool:
+        """Return whether a 404 is one for the request, and to be asked again; raise if it is lost.
+
+        What the model answered has the request's id in its head. Without it the words
+        decide, but not before the grace: fal's are not fixed (fal-wire 1.5), and a page
+        of somebody on the way says nothing.
+        """
+        detail, _ = read_detail(reply)
+        if detail != "NOT_FOUND" and REQUEST_ID_HEADER in reply.headers:
+            return False
         if self._completed is None:
             raise error
         self.least_wait_s = LATE_ID_GRACE_S / (GONE_AFTER - 1)
-        if self._count_alike(reply) < GONE_AFTER:
-            return error
+        if self._count_alike(404, b"") < GONE_AFTER:
+            return True
+        if detail != "NOT_FOUND" and is_gateways_own(reply) is False:
+            return False
         raise JobLostError(
             "the server no longer has the result; look for it in fal's request history",
             endpoint=str(self._ticket.endpoint),
@@ -194,12 +220,11 @@ class ResultJudge:
             return True
         if reply.status_code == 429 and reply.headers.get(ERROR_TYPE_HEADER) is None:
             return False
-        return self._count_alike(reply) >= GONE_AFTER
+        return self._count_alike(reply.status_code, reply.body) >= GONE_AFTER
 
-    def _count_alike(self, reply: Reply) -> int:
-        key = reply.status_code, reply.body
-        self._alike = self._alike + 1 if key == self._last else 1
-        self._last = key
+    def _count_alike(self, *answer: int | bytes) -> int:
+        self._alike = self._alike + 1 if answer == self._last else 1
+        self._last = answer
         return self._alike
 
     def _fail(

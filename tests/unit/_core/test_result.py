@@ -14,6 +14,7 @@ from falq._core.result import (
     read_billable_units,
 )
 from falq.errors import (
+    ApiError,
     AuthenticationError,
     FalqError,
     JobCancelledError,
@@ -22,6 +23,7 @@ from falq.errors import (
     JobLostError,
     RequestNotFoundError,
     ResponseTooLargeError,
+    TransportError,
     UnexpectedRedirectError,
     WireError,
 )
@@ -142,6 +144,67 @@ def test_a_completed_request_is_lost_after_three_404_over_the_grace():
     with pytest.raises(JobLostError) as caught:
         _weigh(judge, 404, {"status": "NOT_FOUND"})
     assert caught.value.request_id == TICKET.request_id
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>404 page not found</html>", {"error": "no route"}, {"status": "NOT_FOUND"}],
+    ids=str,
+)
+def test_a_404_that_is_not_the_models_ends_a_completed_job_after_the_grace_only(body):
+    judge = ResultJudge(TICKET, DONE)
+    for _ in range(GONE_AFTER - 1):
+        assert isinstance(_weigh(judge, 404, body), RequestNotFoundError)
+    assert judge.least_wait_s * (GONE_AFTER - 1) >= LATE_ID_GRACE_S
+    with pytest.raises(JobLostError):
+        _weigh(judge, 404, body)
+
+
+def test_a_404_with_words_of_its_own_and_no_id_is_the_models_after_the_grace_only():
+    judge = ResultJudge(TICKET, DONE)
+    for _ in range(GONE_AFTER - 1):
+        _weigh(judge, 404, {"detail": "Path /x not found"})
+    with pytest.raises(JobFailedError) as caught:
+        _weigh(judge, 404, {"detail": "Path /x not found"})
+    assert caught.value.detail == "Path /x not found"
+
+
+@pytest.mark.parametrize(
+    ("status_code", "whole"),
+    [
+        (400, b'{"detail": "Request is still in progress"}'),
+        (404, b'{"status": "NOT_FOUND"}'),
+        (422, b'{"detail": [{"loc": ["body", "p"], "msg": "x"}]}'),
+    ],
+)
+@pytest.mark.parametrize("has_id", [True, False])
+def test_an_answer_that_was_cut_is_asked_for_twice_more(status_code, whole, has_id):
+    headers = OWN if has_id else {}
+    for length in range(len(whole)):
+        judge = ResultJudge(TICKET, DONE)
+        reply = a_reply(status_code, whole[:length], headers=headers, fault=TransportError("cut"))
+        error = read_error(reply, endpoint=None, request_id="r", doing="read the result")
+        for _ in range(GONE_AFTER - 1):
+            try:
+                assert judge.weigh(reply, error) is error
+            except NotReadyError:
+                assert b"still in progress" in whole[:length]
+
+
+def test_an_answer_that_is_always_cut_ends_the_job_with_what_came_of_it():
+    judge = ResultJudge(TICKET, DONE)
+    reply = a_reply(422, b'{"detail": [{"lo', headers=OWN, fault=TransportError("cut"))
+    error = read_error(reply, endpoint=None, request_id="r", doing="read the result")
+    for _ in range(GONE_AFTER - 1):
+        judge.weigh(reply, error)
+    with pytest.raises(JobInputError):
+        judge.weigh(reply, error)
+
+
+def test_a_gateways_own_no_is_no_end_of_the_job():
+    with pytest.raises(ApiError) as caught:
+        _weigh(ResultJudge(TICKET, DONE), 400, {"error": "no ACTIVE connection"})
+    assert not isinstance(caught.value, JobFailedError)
 
 
 def test_a_404_for_a_request_that_nobody_saw_completed_is_raised_at_once():
