@@ -274,11 +274,15 @@ def is_not_ready(reply: Reply) -> bool:
 
 
 def read_cancel(reply: Reply) -> CancelOutcome | None:
-    """Return what became of a cancel; None if the answer does not say and may be asked again."""
+    """Return what became of a cancel; None if the answer does not say.
+
+    fal answers 400 with "ALREADY_COMPLETED" for a request that has ended. A 400 of other
+    words, such as the one of a gateway without a connection, says nothing of it.
+    """
     if 200 <= reply.status_code < 300:
         return "requested"
     if reply.status_code == 400:
-        return "already_completed"
+        return "already_completed" if b"already" in reply.body.lower() else None
     if reply.status_code == 404:
         return "not_found"
     return None

@@ -426,13 +426,23 @@ class Driver:
         if job.ticket is None:
             # It has ended: without a job, or as one that may be there and was not found.
             return "unknown" if job.is_sent else "not_submitted"
-        outcome = await self._client.cancel(job.ticket, on_retry=self._on_retry(job, "cancel"))
+        outcome = await self._client.cancel(
+            job.ticket, on_retry=self._on_retry(job, "cancel"), is_new=self._is_new(job)
+        )
         if job.cancel_outcome != "requested":
             job.cancel_outcome = outcome
         self._tell(events.CancelRequested, job, cancel_outcome=outcome)
         job.is_announced = False
         self.poller.hurry(job)
         return outcome
+
+    def _is_new(self, job: Job) -> bool:
+        """Return whether a 404 may only mean that not all of the server knows the job yet."""
+        known_since = job.sent if job.accepted is None else job.accepted
+        if job.sent is None or known_since is None:
+            # Attached, or submitted by an earlier session.
+            return False
+        return self._clock() - known_since < LATE_ID_GRACE_S
 
     def timeout_error(self, job: Job, outcome: CancelOutcome) -> JobTimeoutError:
         """Return what a job whose time is over ends with."""
@@ -529,7 +539,9 @@ class Driver:
             return error
         if not isinstance(error, RequestNotFoundError):
             return None
-        if job.cancel_outcome in {"requested", "not_found"}:
+        if job.cancel_outcome == "requested" or (
+            job.cancel_outcome == "not_found" and not self._is_new(job)
+        ):
             return JobCancelledError(
                 "the job was cancelled and the server has dropped it", **self._facts(job)
             )

@@ -460,7 +460,9 @@ class Engine:
 
     async def cancel(self, job: Job) -> CancelOutcome:
         """Ask the server to cancel a job; the wish outlives a cancelled caller."""
-        if job.is_settled:
+        if job.is_settled and not job.may_run_on:
+            if job.ticket is None and job.error is not None:
+                return "unknown" if job.error.possibly_billed else "not_submitted"
             return "already_completed"
         if job.is_unsent:
             self._stop_job(job, Stop.WITHDRAWN)

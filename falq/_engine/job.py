@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from falq._core.lifecycle import JobMove, JobState, next_state
 from falq._journal.records import JobRecord
 from falq._journal.states import RecordState
-from falq.errors import FalqError
+from falq.errors import FalqError, JobTimeoutError
 from falq.model import Completion, Status, Submission, Ticket, Timings
 
 
@@ -198,6 +198,13 @@ class Job:
     def is_settled(self) -> bool:
         """Whether its outcome is known."""
         return self.state is JobState.SETTLED
+
+    @property
+    def may_run_on(self) -> bool:
+        """Whether the server may still run it though it has ended here."""
+        if self.ticket is None or self.error is None:
+            return False
+        return isinstance(self.error, JobTimeoutError) or self.error.resume_token is not None
 
     @property
     def is_unsent(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -42,6 +43,9 @@ from falq.model import CancelOutcome, Completed, Delivery, Status, Submission, T
 
 BUDGET_PAUSE_S = 5.0
 """How long a retry waits before it asks an empty budget again, in seconds."""
+
+EARLY_CANCEL_S = 1.0
+"""How long a cancel waits for a server that does not know a new request yet, in seconds."""
 
 
 class SubmitNotes(Protocol):
@@ -332,48 +336,66 @@ class QueueClient:
         return status
 
     async def cancel(
-        self, ticket: Ticket, *, on_retry: Callable[[int, float, FalqError], None]
+        self,
+        ticket: Ticket,
+        *,
+        on_retry: Callable[[int, float, FalqError], None],
+        is_new: bool = False,
     ) -> CancelOutcome:
-        """Ask to cancel; a few attempts within seconds, then `"unknown"`."""
+        """Ask to cancel; a few attempts within seconds, then `"unknown"`.
+
+        Args:
+            ticket: Whose request.
+            on_retry: Hears of each wait.
+            is_new: Whether it was submitted a moment ago, so that a server that does
+                not know it may know it in the next.
+        """
         try:
             async with asyncio.timeout(self._cancel_within_s):
-                return await self._cancel(ticket, on_retry)
+                return await self._cancel(ticket, on_retry, is_new=is_new)
         except TimeoutError:
             return "unknown"
 
     async def _cancel(
-        self, ticket: Ticket, on_retry: Callable[[int, float, FalqError], None]
+        self,
+        ticket: Ticket,
+        on_retry: Callable[[int, float, FalqError], None],
+        *,
+        is_new: bool,
     ) -> CancelOutcome:
         call = protocol.build_cancel(ticket)
-        for attempt in range(1, self._retry.cancel_attempts + 1):
-            error: FalqError
-            retry_after_s = None
+        for attempt in itertools.count(1):
+            wait_s: float | None = EARLY_CANCEL_S
             try:
                 reply = await self._send(call, first=attempt == 1)
-            except TransportError as failure:
-                error = failure
-            else:
                 outcome = protocol.read_cancel(reply)
-                if outcome is not None:
+                if outcome is not None and not (is_new and outcome == "not_found"):
                     return outcome
                 error = self._error(reply, endpoint=ticket, doing="cancel")
-                if not error.retryable:
-                    break
-                retry_after_s = getattr(error, "retry_after_s", None)
-            wait_s = decide_wait_s(
-                self._retry,
-                Failure.BROKEN,
-                attempt=attempt,
-                draw=self._draw(),
-                retry_after_s=retry_after_s,
-            )
-            if attempt == self._retry.cancel_attempts or wait_s is None:
+                if outcome is None:
+                    wait_s = self._wait_for_cancel(attempt, error)
+            except TransportError as failure:
+                error = failure
+                wait_s = self._wait_for_cancel(attempt, error)
+            if wait_s is None:
                 break
             on_retry(attempt, wait_s, error)
             # Few and urgent: cancels do not ask the budget.
             await asyncio.sleep(wait_s)
             self.retries[Verb.CANCEL] += 1
         return "unknown"
+
+    def _wait_for_cancel(self, attempt: int, error: FalqError) -> float | None:
+        """Return the wait before the next attempt of a cancel, None for no other."""
+        if attempt >= self._retry.cancel_attempts or not error.retryable:
+            return None
+        return decide_wait_s(
+            self._retry,
+            Failure.BROKEN,
+            attempt=attempt,
+            draw=self._draw(),
+            retry_after_s=getattr(error, "retry_after_s", None),
+        )
 
     async def fetch(
         self,

@@ -365,13 +365,16 @@ def test_a_result_asked_for_too_early_is_told_from_an_error(status_code, body, t
         (200, {"status": "OK"}, "requested"),
         (200, {"success": True}, "requested"),
         (400, {"status": "ALREADY_COMPLETED"}, "already_completed"),
+        (400, {"detail": "The request has already completed"}, "already_completed"),
+        (400, {"error": "no ACTIVE connection"}, None),
+        (400, b"", None),
         (404, {"status": "NOT_FOUND"}, "not_found"),
         (405, b"", None),
         (429, b"", None),
         (500, b"", None),
     ],
 )
-def test_a_cancels_answer_is_read_by_its_code(status_code, body, outcome):
+def test_a_cancels_answer_is_read_by_its_code_and_a_400_by_its_words(status_code, body, outcome):
     assert protocol.read_cancel(a_reply(status_code, body)) == outcome
 
 
