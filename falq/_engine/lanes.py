@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 
 from falq._core.flow import AdaptiveLimit, Cooldown, TokenBucket
 from falq._core.messages import Verb
+from falq.errors import SessionClosedError
 
 HANDICAPS_S = {
     Verb.CANCEL: -3600.0,
@@ -97,6 +98,9 @@ class Lanes:
         """Wait until a call of `verb` may go; `leave` must follow.
 
         A cancelled wait leaves nothing behind.
+
+        Raises:
+            SessionClosedError: It was closed before the account's rate let the call pass.
         """
         lane = self._lanes[verb]
         if not lane.enter_now():
@@ -146,7 +150,7 @@ class Lanes:
         self._lanes[verb].adaptive.record_trouble(self._clock())
 
     def close(self) -> None:
-        """Drop the rate's timer."""
+        """Let no call wait for the rate any more: those who do are told that it is over."""
         if self._gate is not None:
             self._gate.close()
 
@@ -206,8 +210,10 @@ class _RateGate:
         self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     async def pass_through(self, handicap_s: float) -> None:
+        self._check_open()
         if not self._waiters and self._bucket.take(self._clock()):
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -220,6 +226,11 @@ class _RateGate:
             if waiter.done() and not waiter.cancelled():
                 self._bucket.give_back()
             raise
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise SessionClosedError("the session is closed; open a new one")
 
     def give_back(self) -> None:
         """Return a passage that was not used."""
@@ -242,7 +253,12 @@ class _RateGate:
         self._arm()
 
     def close(self) -> None:
-        """Drop the timer."""
+        """Send away those who wait, and drop the timer."""
+        self._is_closed = True
+        for _, _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -8,6 +8,7 @@ knows no job, no poll schedule and no handle.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 from collections import Counter
@@ -117,7 +118,7 @@ class QueueClient:
         self._advise = advise
         self.oddities = oddities
         self._budget = RetryBudget(retry.budget)
-        self._is_closed = False
+        self._end = asyncio.Event()
         self.calls: Counter[Verb] = Counter()
         self.retries: Counter[Verb] = Counter()
         self.resends = 0
@@ -458,10 +459,10 @@ class QueueClient:
 
     def close(self) -> None:
         """Send nothing any more."""
-        self._is_closed = True
+        self._end.set()
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._end.is_set():
             raise SessionClosedError("the session is closed; open a new one")
 
     async def ask(self, call: Call) -> Reply:
@@ -534,12 +535,19 @@ class QueueClient:
         return reply
 
     async def _wait_to_retry(self, verb: Verb, wait_s: float) -> None:
-        await asyncio.sleep(wait_s)
+        await self._rest(wait_s)
         may_go = self._budget.take(self._clock())
         while not may_go:
-            await asyncio.sleep(BUDGET_PAUSE_S * (0.5 + 0.5 * self._draw()))
+            await self._rest(BUDGET_PAUSE_S * (0.5 + 0.5 * self._draw()))
             may_go = self._budget.take(self._clock())
         self.retries[verb] += 1
+
+    async def _rest(self, wait_s: float) -> None:
+        """Wait, unless the session ends before: then whoever waits is told at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._end.wait()
+        self._check_open()
 
     def _error(self, reply: Reply, *, endpoint: Submission | Ticket, doing: str) -> FalqError:
         error = read_error(

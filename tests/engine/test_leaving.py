@@ -253,3 +253,33 @@ async def test_those_who_await_a_handle_learn_its_id_when_the_session_closes(a_s
     assert [ending.request_id for ending in endings[:10]] == [handle.request_id] * 10
     assert all(ending.retryable for ending in endings[:10])
     assert endings[10] is True
+
+
+@pytest.mark.parametrize("ask", ["status", "result", "cancel"])
+async def test_those_who_wait_for_the_accounts_rate_are_told_that_the_session_closed(
+    a_session, ask
+):
+    emulator = LoopbackEmulator(Scenario())
+    async with a_session(emulator, calls_per_s=0.1) as session:
+        asked = [
+            asyncio.create_task(getattr(session, ask)("acme/echo", f"r-{n}")) for n in range(5)
+        ]
+        await asyncio.sleep(0.5)
+    done, left = await asyncio.wait(asked, timeout=1)
+    assert not left
+    ends = [task.exception() or task.result() for task in done]
+    assert sum(isinstance(end, falq.SessionClosedError) or end == "unknown" for end in ends) == 4
+
+
+async def test_who_waits_to_ask_again_for_a_result_is_told_at_once_that_the_session_closed(
+    a_session,
+):
+    emulator = LoopbackEmulator(Scenario(run_s=0, faults=[Fault("nginx", "result")]))
+    async with a_session(emulator) as session:
+        handle = await session.submit("acme/echo", {})
+        asked = asyncio.create_task(session.result("acme/echo", handle.request_id))
+        await asyncio.sleep(60)
+    closed_at = now()
+    with pytest.raises(falq.SessionClosedError):
+        await asked
+    assert now() == closed_at
