@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -131,6 +132,9 @@ def _check_seconds(setting: str, value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"{setting} is a number above 0 or None, got {value!r}", setting=setting)
+    if isinstance(value, int) and value > sys.float_info.max:
+        # It would fail only where it is waited for.
+        raise ConfigError(f"{setting} is larger than any number of seconds", setting=setting)
 
 
 def _check_webhook_base(url: object) -> None:

@@ -6,7 +6,7 @@ anything is sent. `session` calls it.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -102,7 +102,7 @@ def timeout_of(keywords: SubmitKeywords, default_s: float | None) -> float | Non
     if timeout_s is None:
         return default_s
     is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-    if not is_number or not 0 < timeout_s < math.inf:
+    if not is_number or not 0 < timeout_s <= sys.float_info.max:
         raise ArgumentError(
             "client_timeout is a number of seconds above 0, or None for no limit; nothing was sent",
             argument="client_timeout",

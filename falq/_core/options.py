@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -83,7 +84,7 @@ def start_timeout_of(own_s: float | None, timeout_s: float | None) -> float | No
     """
     if own_s is not None or timeout_s is None:
         return own_s
-    return timeout_s if timeout_s > 1 else None
+    return timeout_s if 1 < timeout_s < math.inf else None
 
 
 def _refusal(argument: str, rule: str) -> ArgumentError:
@@ -93,7 +94,7 @@ def _refusal(argument: str, rule: str) -> ArgumentError:
 def _is_count_or_none(value: object) -> bool:
     if value is None:
         return True
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= sys.maxsize
 
 
 def _check_lifecycle(lifecycle: ObjectLifecycle) -> None:
@@ -116,7 +117,7 @@ def _check_start_timeout(start_timeout: float | None) -> None:
         return
     # fal_client and fal-js refuse 1 second and less, the server 0.1.
     is_number = isinstance(start_timeout, int | float) and not isinstance(start_timeout, bool)
-    if not is_number or not 1 < start_timeout < math.inf:
+    if not is_number or not 1 < start_timeout <= sys.float_info.max:
         raise _refusal("start_timeout", "is a number of seconds above 1")
 
 

@@ -37,7 +37,7 @@ class PollSettings:
             `longest_gap_s` counts.
     """
 
-    initial_s: float = field(default=0.5, validator=validators.gt(0))
+    initial_s: float = field(default=0.5, validator=[validators.gt(0), validators.le(86400)])
     factor: float = field(default=1.6, validator=validators.ge(1))
     cap_s: float = field(default=10.0, validator=validators.gt(0))
     jitter: float = field(default=0.1, validator=[validators.ge(0), validators.lt(1)])

@@ -219,6 +219,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("per_endpoint", {"fal-ai/flux": "2"}),
     ("timeout", 0),
     ("timeout", float("nan")),
+    ("timeout", 10**400),
     ("timeout", "60"),
     ("timeout", True),
     ("calls_per_s", -1.0),

@@ -20,6 +20,7 @@ WRONG_CALLS = {
     "a limit as text": {"client_timeout": "5"},
     "an endless limit": {"client_timeout": float("inf")},
     "a limit of yes": {"client_timeout": True},
+    "a limit beyond any float": {"client_timeout": 10**400},
     "a path of a number": {"path": 5},
     "an unknown option": {"seed": 1},
 }
@@ -67,6 +68,13 @@ async def test_a_single_input_is_no_iterable_of_inputs(inputs):
     async with falq.Session(emulator.gateway, transport=emulator.transport()) as session:
         with pytest.raises(falq.ArgumentError, match="subscribe"):
             session.map("acme/echo", inputs)
+
+
+async def test_an_endless_limit_of_a_session_is_none():
+    emulator = LoopbackEmulator()
+    transport = emulator.transport()
+    async with falq.Session(emulator.gateway, transport=transport, timeout=float("inf")) as session:
+        assert await session.subscribe("acme/echo", {"n": 1}) == {"n": 1}
 
 
 def test_a_session_that_was_never_opened_has_no_statistics():

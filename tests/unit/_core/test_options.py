@@ -59,6 +59,9 @@ REFUSED: dict[str, tuple[str, Any]] = {
     "a start in the past": ("start_timeout", -5.0),
     "a start never": ("start_timeout", float("inf")),
     "a start of no number": ("start_timeout", float("nan")),
+    "a start beyond any float": ("start_timeout", 10**400),
+    "a queue beyond any number": ("max_queue_length", 10**5000),
+    "a life beyond any number": ("lifecycle", ObjectLifecycle(expiration_s=10**5000)),
     "a start as text": ("start_timeout", "5"),
     "a start of yes": ("start_timeout", True),
     "a start beyond floats": ("start_timeout", [5]),
@@ -174,7 +177,14 @@ def test_what_passes_the_check_cannot_break_out_of_its_header(options):
 
 @pytest.mark.parametrize(
     ("own_s", "timeout_s", "told_s"),
-    [(None, None, None), (None, 60.0, 60.0), (5.0, 60.0, 5.0), (5.0, None, 5.0), (None, 1.0, None)],
+    [
+        (None, None, None),
+        (None, 60.0, 60.0),
+        (5.0, 60.0, 5.0),
+        (5.0, None, 5.0),
+        (None, 1.0, None),
+        (None, float("inf"), None),
+    ],
 )
 def test_a_time_limit_is_told_as_the_time_to_start_in_unless_that_is_given(
     own_s, timeout_s, told_s

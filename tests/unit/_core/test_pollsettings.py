@@ -9,6 +9,7 @@ from falq._core.pollsettings import PollSettings
     "setting",
     [
         {"initial_s": 0.0},
+        {"initial_s": float("inf")},
         {"factor": 0.9},
         {"cap_s": 0.0},
         {"jitter": 1.0},
