@@ -21,6 +21,8 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 
 _OWN_HEADERS = frozenset(
     {
+        "accept",
+        "accept-encoding",
         "authorization",
         "content-length",
         "content-type",
@@ -31,6 +33,7 @@ _OWN_HEADERS = frozenset(
         "connection",
         "expect",
         "upgrade",
+        "user-agent",
         "x-fal-request-timeout",
         "x-fal-runner-hint",
         "x-fal-queue-priority",

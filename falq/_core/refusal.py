@@ -188,9 +188,12 @@ def _account_hint(code: int, detail: Any) -> str:
 def read_retry_after(reply: Reply, *, wall_now_s: float) -> float | None:
     """Return the seconds that `Retry-After` asks for; None without one that can be read.
 
+    A date is one of the server's clock, which the answer's own `Date` shows: this
+    machine's may be wrong by an hour.
+
     Args:
         reply: Any answer.
-        wall_now_s: Unix time, for the form that is a date.
+        wall_now_s: Unix time, for a date in an answer that has no `Date`.
     """
     text = reply.headers.get("retry-after")
     if text is None:
@@ -198,13 +201,21 @@ def read_retry_after(reply: Reply, *, wall_now_s: float) -> float | None:
     try:
         wait_s = float(text)
     except ValueError:
-        try:
-            at = parsedate_to_datetime(text)
-            # "-0000" gives a time without a zone, which is UTC all the same.
-            wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - wall_now_s
-        except (ValueError, OverflowError):
+        at_s = _read_date(text)
+        if at_s is None:
             return None
+        told_s = _read_date(reply.headers.get("date", ""))
+        wait_s = at_s - (wall_now_s if told_s is None else told_s)
     return max(0.0, wait_s) if math.isfinite(wait_s) else None
+
+
+def _read_date(text: str) -> float | None:
+    try:
+        at = parsedate_to_datetime(text)
+        # "-0000" gives a time without a zone, which is UTC all the same.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def excerpt_of(body: bytes) -> str:

@@ -506,6 +506,9 @@ class Driver:
 
     def _hear(self, job: Job, status: Status) -> None:
         before = job.status
+        if job.has_turn and isinstance(before, Completed):
+            # A stream and a check that were both on the way: the older word comes last.
+            return
         if self._hook is not None and (before is None or _is_news(before, status)):
             self._tell(events.StatusChanged, job, status=status)
         job.hear(status)

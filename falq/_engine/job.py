@@ -222,6 +222,11 @@ class Job:
         return self.is_noting or self.is_on_the_way
 
     @property
+    def has_turn(self) -> bool:
+        """Whether its driver was told to go on, and has not yet."""
+        return self._turn is not None and self._turn.done()
+
+    @property
     def has_readers(self) -> bool:
         """Whether somebody wants to hear of every status."""
         return bool(self._readers)

@@ -138,11 +138,8 @@ class OutcomeStream:
             self._source_error = error
 
     def _end_feeding(self, feeder: asyncio.Task[Any]) -> None:
-        if feeder.cancelled() and not self._is_fed:
-            # Not `close` but the session's end: inputs may be left.
-            self._source_error = SessionClosedError(
-                "the session was closed before every input was taken; open a new one"
-            )
+        if not self._is_fed:
+            self._source_error = self._source_error or _source_error_of(feeder)
         self._is_fed = True
         _wake(self._reader)
 
@@ -264,6 +261,15 @@ class OutcomeStream:
                 following += 1
         if self._ready:
             _wake(self._reader)
+
+
+def _source_error_of(feeder: asyncio.Task[Any]) -> BaseException | None:
+    """Return what ended the feeding of a stream that was not closed, if inputs may be left."""
+    if not feeder.cancelled():
+        # More than an `Exception`, such as what pytest ends a test with.
+        return feeder.exception()
+    # Not by `close`, then by the session's end.
+    return SessionClosedError("the session was closed before every input was taken; open a new one")
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

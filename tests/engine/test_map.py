@@ -239,3 +239,25 @@ async def test_something_that_is_no_iterable_is_refused_before_anything_is_sent(
     async with a_session(emulator) as session:
         with pytest.raises(falq.ArgumentError):
             session.map("acme/echo", 7)
+
+
+class HaltError(BaseException):
+    """What no `except Exception` takes, such as pytest's way to end a test."""
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_inputs_that_end_by_more_than_an_exception_do_not_end_in_silence(a_session, is_async):
+    def count():
+        yield {"n": 1}
+        raise HaltError
+
+    async def count_later():
+        for given in count():
+            yield given
+
+    emulator = LoopbackEmulator()
+    async with a_session(emulator) as session:
+        outcomes = session.map("acme/echo", count_later() if is_async else count())
+        assert (await anext(outcomes)).is_success
+        with pytest.raises(HaltError):
+            await anext(outcomes)

@@ -340,3 +340,19 @@ async def test_a_model_that_ignores_a_cancel_still_gives_its_result(a_session):
         await asyncio.sleep(1)
         assert await handle.cancel() == "requested"
         assert (await handle)["n"] == 1
+
+
+@pytest.mark.parametrize("late", [falq.InProgress(), falq.Queued(0)], ids=lambda one: one.word)
+async def test_an_older_word_that_comes_with_the_last_one_hides_no_failure(a_session, late):
+    emulator = LoopbackEmulator(Scenario(run_s=60.0))
+    async with a_session(emulator) as session:
+        handle = await session.submit("acme/echo", {"n": 1})
+        waiting = asyncio.ensure_future(handle.result())
+        await asyncio.sleep(61)
+        # A stream tells of the end, and in the same turn comes a check that was on its way.
+        driver, job = session._opened._driver, handle._job
+        assert job.has_turn is False
+        driver.heard_in_stream(job, falq.Completed(error="boom", error_type="internal_error"))
+        driver.heard(job, late, 1.0)
+        with pytest.raises(falq.JobFailedError, match="boom"):
+            await waiting

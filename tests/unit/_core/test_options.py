@@ -135,6 +135,9 @@ def test_what_cannot_be_sent_is_refused_by_name(kind):
     [
         "Authorization",
         "AUTHORIZATION",
+        "Accept",
+        "Accept-Encoding",
+        "User-Agent",
         "Content-Type",
         "Content-Length",
         "Cookie",

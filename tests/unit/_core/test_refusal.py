@@ -245,6 +245,18 @@ def test_retry_after_is_read_in_both_forms_and_nonsense_is_none(text, seconds):
     assert read_retry_after(a_reply(429, headers=headers), wall_now_s=WALL_NOW_S) == seconds
 
 
+@pytest.mark.parametrize("wrong_by_s", [-31_536_000, -3600, 0, 3600, 31_536_000])
+def test_a_date_to_wait_for_is_one_of_the_servers_clock(wrong_by_s):
+    server_s = WALL_NOW_S - wrong_by_s
+    dates = {"Retry-After": formatdate(server_s + 30), "Date": formatdate(server_s)}
+    assert read_retry_after(a_reply(429, headers=dates), wall_now_s=WALL_NOW_S) == 30.0
+
+
+def test_a_date_that_is_none_leaves_the_own_clock():
+    headers = {"Retry-After": formatdate(WALL_NOW_S + 30), "Date": "yesterday"}
+    assert read_retry_after(a_reply(429, headers=headers), wall_now_s=WALL_NOW_S) == 30.0
+
+
 @given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ .*"))
 def test_no_retry_after_makes_reading_it_fail(text):
     reply = a_reply(429, headers={"Retry-After": text})
