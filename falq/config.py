@@ -95,6 +95,8 @@ class SessionConfig:
             if getattr(self, name) != 0:
                 _check_seconds(name, getattr(self, name))
         _check_webhook_base(self.webhook_base_url)
+        if self.on_event is not None and not callable(self.on_event):
+            raise ConfigError("on_event is a function or None", setting="on_event")
         if not isinstance(self.validate, bool):
             raise ConfigError(
                 f"validate is True or False, got {self.validate!r}", setting="validate"

@@ -92,6 +92,14 @@ def check_on_cancel(on_cancel: object) -> None:
         )
 
 
+def check_callbacks(**callbacks: object) -> None:
+    """Raise `ArgumentError` unless each can be called, or is None."""
+    for name, callback in callbacks.items():
+        # It would fail when the job is there, and cost its money.
+        if callback is not None and not callable(callback):
+            raise ArgumentError(f"{name} is a function or None; nothing was sent", argument=name)
+
+
 def timeout_of(keywords: SubmitKeywords, default_s: float | None) -> float | None:
     """Return the seconds that a job gets, or None for no limit.
 

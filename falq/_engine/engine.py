@@ -423,8 +423,14 @@ class Engine:
     def _drive(self, job: Job) -> None:
         if self._group is None or self._stop.is_set():
             raise self._closed_error()
+        work = self._driver.run_job(job)
+        try:
+            task = self._group.create_task(work)
+        except RuntimeError:
+            # Somebody cancelled all tasks of the loop, and the session's among them.
+            work.close()
+            raise self._closed_error() from None
         self._jobs[job.job_id] = job
-        task = self._group.create_task(self._driver.run_job(job))
         job.task = task
         task.add_done_callback(lambda _: self._forget(job))
 

@@ -181,6 +181,10 @@ class OutcomeStream:
             self._started += 1
             self._make_ready(index, given, error)
             return
+        except Exception as error:  # noqa: BLE001  a mapping of the user's raises what it likes
+            self._started += 1
+            self._fail(index, given, _unready_error(error))
+            return
         self._start_job(index, given, submission)
         self._started += 1
 
@@ -215,11 +219,7 @@ class OutcomeStream:
                 "the session was closed before the job was submitted; nothing was spent"
             )
         elif (cause := task.exception()) is not None:
-            error = ArgumentError(
-                f"the input could not be made ready ({type(cause).__name__}: {cause}); nothing "
-                "was submitted",
-                argument="inputs",
-            )
+            error = _unready_error(cause)
         if error is not None and not self._is_closed:
             self._fail(index, given, error)
 
@@ -261,6 +261,14 @@ class OutcomeStream:
                 following += 1
         if self._ready:
             _wake(self._reader)
+
+
+def _unready_error(cause: BaseException) -> ArgumentError:
+    return ArgumentError(
+        f"the input could not be made ready ({type(cause).__name__}: {cause}); nothing was "
+        "submitted",
+        argument="inputs",
+    )
 
 
 def _source_error_of(feeder: asyncio.Task[Any]) -> BaseException | None:

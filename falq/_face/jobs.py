@@ -16,7 +16,14 @@ from falq._engine.job import Job
 from falq._engine.mapping import OutcomeStream
 from falq._face.base import Face
 from falq.errors import ArgumentError
-from falq.keywords import SubmitKeywords, check_on_cancel, completion_of, key_of, timeout_of
+from falq.keywords import (
+    SubmitKeywords,
+    check_callbacks,
+    check_on_cancel,
+    completion_of,
+    key_of,
+    timeout_of,
+)
 from falq.model import CancelOutcome, EndpointId, OnCancel, Status
 from falq.models import ModelInput, TypedHandle, TypedOutcomeStream
 from falq.models.typed import OutputT, make_handle, plain_arguments, plain_endpoint, plain_target
@@ -153,6 +160,7 @@ class JobsFace(Face):
             FalqError: Any other end; see `falq.errors`.
         """
         check_on_cancel(on_cancel)
+        check_callbacks(on_enqueue=on_enqueue, on_queue_update=on_queue_update)
         kind, name, given = plain_target(endpoint, arguments)
         job = await self._start(name, given, options)
         handle = make_handle(kind, job, self._opened, on_cancel=on_cancel)

@@ -283,3 +283,18 @@ async def test_who_waits_to_ask_again_for_a_result_is_told_at_once_that_the_sess
     with pytest.raises(falq.SessionClosedError):
         await asked
     assert now() == closed_at
+
+
+async def test_a_session_whose_tasks_were_all_cancelled_by_others_says_that_it_is_closed(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=60.0))
+    own = asyncio.all_tasks()
+    session = await a_session(emulator).open()
+    handle = await session.submit("acme/echo", {})
+    for task in asyncio.all_tasks() - own:
+        task.cancel()
+    with pytest.raises(falq.SessionClosedError) as caught:
+        await handle
+    assert caught.value.resume_token
+    with pytest.raises(falq.SessionClosedError):
+        await session.subscribe("acme/echo", {})
+    await session.aclose()

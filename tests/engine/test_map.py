@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
@@ -261,3 +261,25 @@ async def test_inputs_that_end_by_more_than_an_exception_do_not_end_in_silence(a
         assert (await anext(outcomes)).is_success
         with pytest.raises(HaltError):
             await anext(outcomes)
+
+
+class UnreadableInput(Mapping):
+    """A mapping that breaks when it is read, as one over a closed file does."""
+
+    def __getitem__(self, name):
+        raise ValueError(name)
+
+    def __iter__(self):
+        return iter(["n"])
+
+    def __len__(self):
+        return 1
+
+
+async def test_an_input_that_breaks_when_it_is_read_is_an_outcome_and_stops_no_other(a_session):
+    emulator = LoopbackEmulator()
+    async with a_session(emulator) as session:
+        inputs = [{"n": 0}, UnreadableInput(), {"n": 2}]
+        found = [one async for one in session.map("acme/echo", inputs, ordered=True)]
+    assert [one.is_success for one in found] == [True, False, True]
+    assert isinstance(found[1].error, falq.ArgumentError)

@@ -14,6 +14,7 @@ WRONG_SETTINGS = {
     "call_timeouts": 30.0,
     "call_limits": 8,
     "max_jobs": 0,
+    "on_event": "print",
 }
 WRONG_CALLS = {
     "a misspelt on_cancel": {"on_cancel": "kill"},
@@ -29,6 +30,8 @@ WRONG_CALLS = {
 async def start_map(session, options):
     session.map("acme/echo", [{}], **options)
 
+
+WRONG_CALLBACKS = [{"on_enqueue": "print"}, {"on_queue_update": 5}]
 
 CALLS = {
     "submit": lambda session, options: session.submit("acme/echo", {}, **options),
@@ -52,6 +55,16 @@ async def test_an_option_of_another_kind_is_refused_and_nothing_is_sent(wrong, v
     async with falq.Session(emulator.gateway, transport=transport) as session:
         with pytest.raises(falq.ArgumentError):
             await CALLS[verb](session, WRONG_CALLS[wrong])
+    assert transport.calls == []
+
+
+@pytest.mark.parametrize("wrong", WRONG_CALLBACKS, ids=str)
+async def test_a_callback_that_cannot_be_called_is_refused_and_nothing_is_sent(wrong):
+    emulator = LoopbackEmulator()
+    transport = emulator.transport()
+    async with falq.Session(emulator.gateway, transport=transport) as session:
+        with pytest.raises(falq.ArgumentError, match=next(iter(wrong))):
+            await session.subscribe("acme/echo", {}, **wrong)
     assert transport.calls == []
 
 
