@@ -173,7 +173,9 @@ def key_of(keywords: SubmitKeywords) -> str | None:
     key = keywords.get("key")
     if key is None:
         return None
-    if not isinstance(key, str) or not key or len(key) > LONGEST_ID:
+    is_text = isinstance(key, str) and 0 < len(key) <= LONGEST_ID
+    # Half a character, which UTF-8 and so the journal has no bytes for.
+    if not is_text or any("\ud800" <= character <= "\udfff" for character in key):
         raise ArgumentError(
             f"key is text of 1 to {LONGEST_ID} characters; nothing was sent", argument="key"
         )

@@ -22,6 +22,7 @@ WRONG_CALLS = {
     "an endless limit": {"client_timeout": float("inf")},
     "a limit of yes": {"client_timeout": True},
     "a limit beyond any float": {"client_timeout": 10**400},
+    "half a character as a key": {"key": "order \ud800"},
     "a path of a number": {"path": 5},
     "an unknown option": {"seed": 1},
 }
