@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -115,16 +116,20 @@ Script = Callable[[Connection], Awaitable[None]]
 class RawServer:
     """Accepts connections and lets `script` do with each what it likes."""
 
-    def __init__(self, script: Script, *, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
         self._script = script
         self._host = host
+        self._tls = tls
         self._tasks: set[asyncio.Task[Any]] = set()
         self.connections: list[Connection] = []
         self.url = ""
 
     async def __aenter__(self) -> RawServer:
-        self._server = await asyncio.start_server(self._accept, self._host, 0)
-        self.url = f"http://{self._host}:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls)
+        scheme = "http" if self._tls is None else "https"
+        self.url = f"{scheme}://{self._host}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 import falq
 from falq._core.messages import Call, CallLimits, CallTimeouts, Verb
 from falq._transport.aio import AioTransport
+from falq.emulator.certificates import make_certificates
 
 SUBMIT = Call(Verb.SUBMIT, "POST", "/acme/echo", b'{"a":1}', {"Content-Type": "application/json"})
 STATUS = Call(Verb.STATUS, "GET", "/acme/echo/requests/r/status")
@@ -20,28 +21,40 @@ STALE = {
     "half an answer": b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{",
 }
 
-pytestmark = pytest.mark.parametrize("is_lean", [True, False], ids=["short way", "client session"])
+pytestmark = [
+    pytest.mark.parametrize("is_lean", [True, False], ids=["short way", "client session"]),
+    pytest.mark.parametrize("tls", [True, False], ids=["TLS", "plain"], indirect=True),
+]
+
+
+@pytest.fixture
+def tls(request):
+    return make_certificates("127.0.0.1") if request.param else None
 
 
 @contextlib.asynccontextmanager
-async def transport_to(url, is_lean):
-    carrier = AioTransport(
-        falq.Fal(key="id:secret", queue_url=url),
-        timeouts=CallTimeouts(total_s=2.0, submit_s=2.0),
-        limits=CallLimits(),
-        is_lean=is_lean,
-    )
-    await carrier.open()
-    try:
-        yield carrier
-    finally:
-        await carrier.aclose()
+async def speaking(raw_server, script, tls, is_lean):
+    """Run a server that follows `script`, and open a transport to it."""
+    context = None if tls is None else tls.server_context
+    async with raw_server(script, tls=context) as server:
+        carrier = AioTransport(
+            falq.Fal(key="id:secret", queue_url=server.url),
+            timeouts=CallTimeouts(total_s=5.0, submit_s=5.0),
+            limits=CallLimits(),
+            ssl_context=None if tls is None else tls.client_context,
+            is_lean=is_lean,
+        )
+        await carrier.open()
+        try:
+            yield server, carrier
+        finally:
+            await carrier.aclose()
 
 
 @pytest.mark.parametrize("call", [SUBMIT, STATUS], ids=lambda one: one.verb)
 @pytest.mark.parametrize("stale", STALE)
 async def test_what_comes_while_a_connection_idles_answers_no_call(
-    raw_server, call, stale, is_lean
+    raw_server, call, stale, tls, is_lean
 ):
     has_read = asyncio.Event()
 
@@ -50,11 +63,10 @@ async def test_what_comes_while_a_connection_idles_answers_no_call(
         connection.answer({"request_id": f"r{connection.number}"})
         await has_read.wait()
         connection.send(STALE[stale])
-        # What is sent twice is read before the next request could be.
         await connection.read_request()
         connection.answer({"request_id": "late"})
 
-    async with raw_server(script) as server, transport_to(server.url, is_lean) as carrier:
+    async with speaking(raw_server, script, tls, is_lean) as (server, carrier):
         assert (await carrier.send(call)).body == b'{"request_id": "r0"}'
         has_read.set()
         await asyncio.sleep(0.05)
@@ -62,19 +74,24 @@ async def test_what_comes_while_a_connection_idles_answers_no_call(
         assert len(server.connections) == 2
 
 
-async def test_a_server_that_speaks_before_it_is_asked_gets_no_submit(raw_server, is_lean):
+async def test_a_server_that_speaks_before_it_is_asked_is_not_asked_for_ever(
+    raw_server, tls, is_lean
+):
     async def script(connection):
         connection.send(b'HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{"request_id": "odd"}')
         await connection.wait_gone()
 
-    async with raw_server(script) as server, transport_to(server.url, is_lean) as carrier:
+    async with speaking(raw_server, script, tls, is_lean) as (server, carrier):
+        # Its words may come after the request all the same, as an answer does.
         with contextlib.suppress(falq.TransportError):
-            # Or its words come after the request, as an answer does.
             await carrier.send(SUBMIT)
         assert len(server.connections) <= 16
 
 
-async def test_a_submit_does_not_follow_the_rest_of_one_that_was_refused_early(raw_server, is_lean):
+@pytest.mark.slow
+async def test_a_submit_does_not_follow_the_rest_of_one_that_was_refused_early(
+    raw_server, tls, is_lean
+):
     large = Call(Verb.SUBMIT, "POST", "/acme/echo", b'{"a":"%s"}' % (b"x" * 20_000_000))
 
     async def script(connection):
@@ -87,6 +104,6 @@ async def test_a_submit_does_not_follow_the_rest_of_one_that_was_refused_early(r
         # Neither read on nor closed: the rest of the body stays on its way.
         await asyncio.sleep(60)
 
-    async with raw_server(script) as server, transport_to(server.url, is_lean) as carrier:
+    async with speaking(raw_server, script, tls, is_lean) as (_, carrier):
         assert (await carrier.send(large)).status_code == 413
         assert (await carrier.send(SUBMIT)).body == b'{"request_id": "r1"}'
