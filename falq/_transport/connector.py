@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 
-_MOST_SPOILED = 16
-"""Connections that one call drops: a server that speaks first on each is no HTTP server."""
+_MOST_SPOILED = 4
+"""Connections that one call drops: a server that speaks first, or hangs up, on each of
+them is not to be stormed. The call was not sent then, and is tried again later."""
 
 
 class Connector(aiohttp.TCPConnector):
