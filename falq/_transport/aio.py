@@ -10,10 +10,11 @@ Rules:
     2. A submit, or a direct run, travels on a fresh connection or one that idled for less than
        two seconds: a server that closes an idle connection at that moment would
        otherwise turn a job that was never made into an unknown one.
-    3. "Not sent" is what is certain: nothing was handed to a connection, or, in
+    3. A submit, or a direct run of whatever method, is sent once.
+    4. "Not sent" is what is certain: nothing was handed to a connection, or, in
        a client session, aiohttp's tracing did not tell of sent headers.
-    4. A body is read up to its limit, after unpacking.
-    5. Calls of the queue take the short way of `exchange` where aiohttp allows
+    5. A body is read up to its limit, after unpacking.
+    6. Calls of the queue take the short way of `exchange` where aiohttp allows
        it and no proxy stands between, all others that of a client session.
 """
 
@@ -95,8 +96,8 @@ class AioTransport:
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(_record_sent)
         self._pools = {
-            True: self._pool(SUBMIT_KEEPALIVE_S, [tracing]),
-            False: self._pool(READ_KEEPALIVE_S, []),
+            True: self._pool(SUBMIT_KEEPALIVE_S, [tracing], [_send_once]),
+            False: self._pool(READ_KEEPALIVE_S, [], []),
         }
         if self._is_lean:
             self._exchanges = {
@@ -137,7 +138,10 @@ class AioTransport:
         )
 
     def _pool(
-        self, keepalive_s: float, tracing: list[aiohttp.TraceConfig]
+        self,
+        keepalive_s: float,
+        tracing: list[aiohttp.TraceConfig],
+        middlewares: list[aiohttp.ClientMiddlewareType],
     ) -> aiohttp.ClientSession:
         # No limit here: the engine's lanes are the limit, and a second line
         # behind them would hold up cancels.
@@ -149,6 +153,7 @@ class AioTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             trace_configs=tracing,
+            middlewares=middlewares,
         )
 
     async def send(self, call: Call) -> Reply:
@@ -257,6 +262,21 @@ def _payload_of(call: Call) -> bytes | io.BytesIO | None:
     if call.body is None or len(call.body) <= _LARGE_BODY_BYTES or call.method != "POST":
         return call.body
     return io.BytesIO(call.body)
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending again what makes a bill, as it does GET, PUT and DELETE."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        # Never sent, and never repeated.
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        failure = type(error).__name__
+    # What is neither of them is not repeated.
+    raise aiohttp.ClientConnectionError(failure)
 
 
 async def _record_sent(
