@@ -32,7 +32,7 @@ from yarl import URL
 
 from falq._core.messages import Call, CallLimits, CallTimeouts, Origin, Reply, Verb
 from falq._transport.base import root_of
-from falq._transport.bodies import FAILURES, map_failure, read_body
+from falq._transport.bodies import FAILURES, LONGEST_HEADER_BYTES, map_failure, read_body
 from falq._transport.connector import Connector
 from falq._transport.exchange import ExchangePool, is_supported
 from falq._transport.streaming import AioReplyStream
@@ -154,6 +154,7 @@ class AioTransport:
             trust_env=False,
             trace_configs=tracing,
             middlewares=middlewares,
+            max_field_size=LONGEST_HEADER_BYTES,
         )
 
     async def send(self, call: Call) -> Reply:

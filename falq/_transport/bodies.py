@@ -22,7 +22,9 @@ from falq.errors import (
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
 """What a call can end with: a session maps the parser's own error, a connection does not."""
 
-_CHUNK_BYTES = 64 * 1024
+LONGEST_HEADER_BYTES = 32 * 1024
+"""fal's own headers may have 16 KB together (its page on platform headers), so one may
+have as much. aiohttp refuses one of 8 KiB, and the answer with it."""
 
 
 def read_arrived_body(

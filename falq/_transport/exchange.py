@@ -15,7 +15,8 @@ Rules:
        connection, and no longer.
     2. Only a call that may be repeated is sent again, once, when the server
        closed its connection before it answered.
-    3. A connection that was not read to the end of its answer is closed.
+    3. A connection that was not read to the end of its answer is closed, and one whose
+       request may have been refused before it had left: the next would follow the rest.
     4. One connection has one parser, so an answer is always read from where the
        one before it ended.
 """
@@ -34,12 +35,22 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from falq._core.messages import Call, CallLimits, Reply
-from falq._transport.bodies import FAILURES, map_failure, read_arrived_body, read_body
+from falq._transport.bodies import (
+    FAILURES,
+    LONGEST_HEADER_BYTES,
+    map_failure,
+    read_arrived_body,
+    read_body,
+)
+from falq._transport.connector import Connector
 from falq._transport.deadlines import Deadlines
 from falq._transport.idle import IdleConnections
 from falq.errors import ArgumentError, FalqError
 
 _SWITCHING_PROTOCOLS = 101
+
+_AT_ONCE_BYTES = 16 * 1024
+"""A request of this size leaves at once: systems buffer as much for each connection."""
 
 
 def is_supported() -> bool:
@@ -53,6 +64,7 @@ def is_supported() -> bool:
             "read_until_eof",
             "auto_decompress",
             "read_timeout",
+            "max_field_size",
         }
         <= prepare.keys()
         and {"read_timeout", "start_timeout", "should_close", "is_connected"}
@@ -97,7 +109,7 @@ class ExchangePool:
         self._usual_timeout = aiohttp.ClientTimeout(connect=connect_s)
         self._idle = IdleConnections(keepalive_s=keepalive_s)
         self._deadlines = Deadlines(_give_up)
-        self._connector = aiohttp.TCPConnector(
+        self._connector = Connector(
             limit=0, ssl=ssl_context, keepalive_timeout=keepalive_s, ttl_dns_cache=60
         )
         # Never sent: it tells the connector where to connect and whom to trust.
@@ -143,7 +155,7 @@ class ExchangePool:
         except BaseException:
             connection.close()
             raise
-        if fault is None:
+        if fault is None and not _may_be_unsent(call, message.code):
             self._idle.keep(connection)
         else:
             connection.close()
@@ -156,7 +168,9 @@ class ExchangePool:
         connection = await self._connector.connect(self._where, [], limit)
         if connection.protocol is not None:
             # Once for all its answers: they are read by one parser, one after the other.
-            connection.protocol.set_response_params(read_until_eof=True)
+            connection.protocol.set_response_params(
+                read_until_eof=True, max_field_size=LONGEST_HEADER_BYTES
+            )
         return connection
 
     async def _read_head(self, protocol: ResponseHandler, deadline: float) -> tuple[Any, Any]:
@@ -221,11 +235,20 @@ def _write_headers(headers: Mapping[str, str]) -> bytes:
 def _write(connection: Connection, request: _Outgoing) -> ResponseHandler:
     """Hand the request to a connection, and return what reads from it."""
     protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None:
+    if protocol is None or transport is None or transport.is_closing():
         raise aiohttp.ServerDisconnectedError
     request.was_sent = True
     transport.write(request.data)
     return protocol
+
+
+def _may_be_unsent(call: Call, status_code: int) -> bool:
+    """Return whether a server may have said no before it was told all.
+
+    What is left to send shows in a plain connection and not in one with TLS, so it is
+    not asked.
+    """
+    return status_code >= 400 and call.body is not None and len(call.body) > _AT_ONCE_BYTES
 
 
 def _give_up(protocol: ResponseHandler) -> None:
