@@ -349,6 +349,8 @@ async def test_a_webhook_that_is_ahead_of_the_server_s_own_word_is_asked_after(a
         assert await session.take_delivery(hint)
         assert await handle == {"n": 1}
         assert 6.0 <= now() <= 10.0
+    # From then on by its status: a result is asked for when the server itself says so.
+    assert emulator.stats().calls["result"] == 2
 
 
 async def test_what_was_delivered_between_two_sessions_needs_no_call(a_session):
