@@ -240,16 +240,18 @@ def read_payload(reply: Reply, ticket: Ticket) -> Any:
     """Return the payload of a good result: a JSON value, or bytes of another type.
 
     Raises:
-        WireError: It says that it is JSON and is not.
+        WireError: It says that it is JSON and is not, or is the page of a proxy: HTML
+            without fal's id in its head.
         TransportError: The body did not arrive whole.
     """
     if reply.fault is not None:
         raise reply.fault
-    content_type = reply.headers.get("content-type", "")
+    content_type = reply.headers.get("content-type", "").lower()
     try:
         return codec.load_json(reply.body)
     except ValueError:
-        if content_type and "json" not in content_type.lower():
+        is_page = "html" in content_type and REQUEST_ID_HEADER not in reply.headers
+        if content_type and "json" not in content_type and not is_page:
             return reply.body
         raise WireError(
             "the result is no JSON; it is asked for again",

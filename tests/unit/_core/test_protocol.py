@@ -324,15 +324,20 @@ def test_no_status_body_raises_anything_but_falqs_own_errors(status_code, body):
         (b'"text"', {}, "text"),
         (b"\x89PNG\r\n", {"content-type": "image/png"}, b"\x89PNG\r\n"),
         (b"", {"content-type": "application/octet-stream"}, b""),
+        (b"<p>", {"content-type": "text/html", "x-fal-request-id": "r"}, b"<p>"),
     ],
-    ids=["object", "list", "no type", "picture", "empty"],
+    ids=["object", "list", "no type", "picture", "empty", "a model's page"],
 )
 def test_a_payload_is_json_or_bytes_of_another_type(body, headers, payload):
     assert protocol.read_payload(a_reply(200, body, headers=headers), a_ticket()) == payload
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-type": "application/json"}], ids=str)
-def test_a_payload_that_says_json_and_is_none_is_a_wire_error(headers):
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"content-type": "application/json"}, {"content-type": "Text/HTML; charset=utf-8"}],
+    ids=str,
+)
+def test_a_payload_that_is_no_json_or_a_proxys_page_is_a_wire_error(headers):
     with pytest.raises(WireError) as caught:
         protocol.read_payload(a_reply(200, b"<html>", headers=headers), a_ticket())
     assert caught.value.excerpt == "<html>"
