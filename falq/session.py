@@ -68,7 +68,7 @@ class Session(JobsFace, DirectFace, FilesFace, JournalFace):
             Default 1000, or `FALQ_MAX_CONCURRENCY`. fal runs as many at once as
             the account allows and queues the rest.
         per_endpoint: The same for single endpoints, by full id.
-        max_calls: HTTP calls in flight at most, 8 or more.
+        max_calls: HTTP calls in flight at most, 8 or more; a rush of cancels may double it.
         calls_per_s: Calls a second at most, polls included; default is what the
             gateway is known to allow (Maton: 10).
         poll: How accepted jobs are watched.

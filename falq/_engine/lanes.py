@@ -41,7 +41,12 @@ LONGEST_READ_PAUSE_S = 20.0
 """How long a refused call may hold up checks and results of other jobs, in seconds."""
 
 CANCEL_LANE = 4
-"""Calls kept free for cancels, out of `max_calls`."""
+"""Calls kept free for cancels, out of `max_calls`.
+
+There may be as many as `max_calls` when a session is left, or a thousand tasks are
+cancelled at once: what cannot be cancelled in time runs on and is billed, and four at a
+time would be forty a second where a call takes 0.1 s.
+"""
 
 OTHER_LANES = {Verb.PLATFORM: 4, Verb.STORAGE: 8, Verb.RUN: 64, Verb.STREAM: 1}
 """Calls to other hosts than the queue's, and streams, on top of `max_calls`.
@@ -53,13 +58,16 @@ _NEVER_PAUSED = frozenset({Verb.CANCEL, *OTHER_LANES} - {Verb.STREAM})
 
 
 def share_calls(max_calls: int) -> dict[Verb, int]:
-    """Return how many calls each lane of the queue may have in flight, for a session's total."""
+    """Return how many calls each lane of the queue may have in flight, for a session's total.
+
+    Those of cancels are on top, but for `CANCEL_LANE`.
+    """
     third, rest = divmod(max(3, max_calls - CANCEL_LANE), 3)
     return {
         Verb.SUBMIT: third,
         Verb.STATUS: third,
         Verb.RESULT: third + rest,
-        Verb.CANCEL: CANCEL_LANE,
+        Verb.CANCEL: max(CANCEL_LANE, max_calls),
     }
 
 

@@ -345,6 +345,9 @@ class QueueClient:
     ) -> CancelOutcome:
         """Ask to cancel; a few attempts within seconds, then `"unknown"`.
 
+        The seconds count from the first place in the lane: of a thousand at once none
+        is given up before it was sent.
+
         Args:
             ticket: Whose request.
             on_retry: Hears of each wait.
@@ -352,8 +355,8 @@ class QueueClient:
                 not know it may know it in the next.
         """
         try:
-            async with asyncio.timeout(self._cancel_within_s):
-                return await self._cancel(ticket, on_retry, is_new=is_new)
+            async with asyncio.timeout(None) as limit:
+                return await self._cancel(ticket, on_retry, limit, is_new=is_new)
         except TimeoutError:
             return "unknown"
 
@@ -361,14 +364,18 @@ class QueueClient:
         self,
         ticket: Ticket,
         on_retry: Callable[[int, float, FalqError], None],
+        limit: asyncio.Timeout,
         *,
         is_new: bool,
     ) -> CancelOutcome:
         call = protocol.build_cancel(ticket)
         for attempt in itertools.count(1):
             wait_s: float | None = EARLY_CANCEL_S
+            await self._lanes.enter(Verb.CANCEL)
             try:
-                reply = await self._send(call, first=attempt == 1)
+                if attempt == 1:
+                    limit.reschedule(self._clock() + self._cancel_within_s)
+                reply = await self._carry(call, first=attempt == 1)
                 outcome = protocol.read_cancel(reply)
                 if outcome is not None and not (is_new and outcome == "not_found"):
                     return outcome
@@ -378,6 +385,8 @@ class QueueClient:
             except TransportError as failure:
                 error = failure
                 wait_s = self._wait_for_cancel(attempt, error)
+            finally:
+                self._lanes.leave(Verb.CANCEL)
             if wait_s is None:
                 break
             on_retry(attempt, wait_s, error)

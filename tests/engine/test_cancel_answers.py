@@ -87,3 +87,32 @@ async def test_a_gateways_own_refusal_of_a_cancel_does_not_say_that_the_job_comp
         handle = await session.submit("acme/echo", {"n": 1})
         assert await handle.cancel() == "unknown"
         assert await handle == {"n": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_left", [True, False], ids=["by leaving", "by their callers"])
+async def test_a_thousand_jobs_are_cancelled_at_once_over_a_slow_network(a_session, is_left):
+    emulator = LoopbackEmulator(Scenario(run_s=6000.0, runners=1000), latency_s=0.3)
+    callers = []
+    async with a_session(emulator, on_exit="cancel" if is_left else "detach") as session:
+        callers += [
+            asyncio.create_task(session.subscribe("acme/echo", {"n": n})) for n in range(1000)
+        ]
+        await asyncio.sleep(60)
+        if not is_left:
+            for caller in callers:
+                caller.cancel()
+            await asyncio.wait(callers)
+    await asyncio.gather(*callers, return_exceptions=True)
+    assert emulator.stats().jobs_by_state["cancelled"] == 1000
+
+
+async def test_a_cancel_that_waits_for_its_place_is_not_given_up(a_session):
+    faults = [Fault("delay", "cancel", delay_s=2.0)]
+    emulator = LoopbackEmulator(Scenario(run_s=6000.0, runners=100, faults=faults))
+    async with a_session(emulator, max_calls=8) as session:
+        handles = [await session.submit("acme/echo", {"n": n}) for n in range(50)]
+        said = await asyncio.gather(*(handle.cancel() for handle in handles))
+        assert said.count("requested") >= 32
+        await asyncio.sleep(30)
+    assert emulator.stats().jobs_by_state["cancelled"] == 50
