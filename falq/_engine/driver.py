@@ -403,6 +403,14 @@ class Driver:
             patience_s = CANCEL_WAIT_S if job.stop_cause is Stop.TIMEOUT else None
             done, _ = await asyncio.wait({cancelling}, timeout=patience_s)
             outcome = cancelling.result() if done else "unknown"
+            if outcome == "unknown" and job.stop_cause is Stop.ABANDONED:
+                # Nobody waits for the error that would say so.
+                logger.warning(
+                    "job %s was not cancelled at the server, which did not answer: it may run on "
+                    "and be billed (request %s)",
+                    job.job_id,
+                    job.request_id,
+                )
         error: FalqError
         if job.stop_error is not None:
             error = job.stop_error

@@ -116,3 +116,19 @@ async def test_a_cancel_that_waits_for_its_place_is_not_given_up(a_session):
         assert said.count("requested") >= 32
         await asyncio.sleep(30)
     assert emulator.stats().jobs_by_state["cancelled"] == 50
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_log_says_of_a_job_that_nobody_waits_for_that_it_was_not_cancelled(
+    a_session, caplog, fails
+):
+    faults = [Fault("nginx", "cancel")] if fails else []
+    emulator = LoopbackEmulator(Scenario(run_s=20.0, faults=faults))
+    async with a_session(emulator) as session:
+        caller = asyncio.create_task(session.subscribe("acme/echo", {}))
+        await asyncio.sleep(5)
+        caller.cancel()
+        await asyncio.sleep(30)
+    (request_id,) = emulator.app.queue.jobs
+    told = [record.getMessage() for record in caplog.records if record.name == "falq"]
+    assert [request_id in text for text in told] == [True] * fails
