@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 
 import pytest
 
@@ -280,3 +281,15 @@ async def test_a_cancel_before_the_wait_and_during_it_are_both_told(a_session):
         assert now() < 3.0
     told = [e.cancel_outcome for e in heard if isinstance(e, events.CancelRequested)]
     assert told == ["requested"]
+
+
+async def test_an_error_that_is_raised_again_does_not_grow_by_the_frames_of_those_before(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=1.0))
+    depths = []
+    async with a_session(emulator) as session:
+        handle = await session.submit("acme/echo", {}, client_timeout=0.5)
+        for _ in range(3):
+            with pytest.raises(falq.JobTimeoutError) as caught:
+                await handle
+            depths.append(len(list(traceback.walk_tb(caught.value.__traceback__))))
+    assert len(set(depths)) == 1
