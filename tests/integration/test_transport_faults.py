@@ -388,7 +388,7 @@ async def test_fals_own_headers_may_be_as_long_as_its_pages_say(raw_server, call
     assert len(reply.headers["X-Fal-Runner-Hints"]) == 16_000
 
 
-# Answers that nobody asked for; `test_stale_answers` has those that come while a connection idles.
+# Answers that nobody asked for. Those that come while a connection idles: `test_stale_answers`.
 
 
 async def test_a_second_answer_to_one_call_is_not_the_next_ones(raw_server):
