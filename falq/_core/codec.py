@@ -72,6 +72,10 @@ def read_logs(raw: object) -> tuple[LogEntry, ...]:
     return tuple(_structure_log_entry(entry, LogEntry) for entry in raw[-_LOG_LIMIT:])
 
 
+# Made once: json.loads looks for options that nobody gives.
+_decode = json.JSONDecoder().decode
+
+
 def load_json(body: bytes) -> Any:
     """Return the value of a JSON body.
 
@@ -79,7 +83,7 @@ def load_json(body: bytes) -> Any:
         ValueError: It is not JSON, or nested so deep that reading it is refused.
     """
     try:
-        value = json.loads(body.decode())
+        value = _decode(body.decode())
     except RecursionError:
         raise ValueError("JSON is nested too deep") from None
     # Fewer brackets than levels allowed: the common case needs no look inside.

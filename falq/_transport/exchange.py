@@ -210,7 +210,9 @@ class ExchangePool:
         line = f"{call.method} {self._path}{call.target} HTTP/1.1\r\n"
         if call.method != "GET":
             line += f"Content-Length: {len(body)}\r\n"
-        own = line.encode("ascii") + _write_headers(call.headers)
+        own = line.encode("ascii")
+        if call.headers:
+            own += _write_headers(call.headers)
         return _Outgoing(own + self._always.data + body)
 
     async def aclose(self) -> None:
