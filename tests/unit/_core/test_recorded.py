@@ -86,6 +86,11 @@ def test_options_come_back_and_unknown_ones_are_passed_over() -> None:
     assert load_options({**stored, "client_timeout": 3.0}) == options
 
 
+def test_options_without_a_lifecycle_come_back_as_well() -> None:
+    options = SubmitOptions(priority="low")
+    assert load_options(through_json(dump_options(options))) == options
+
+
 @pytest.mark.parametrize(("body", "value"), [(b'{"a":1}', {"a": 1}), (b"\xff\x00", b"\xff\x00")])
 def test_a_result_is_json_or_bytes(body: bytes, value: object) -> None:
     assert load_result(body) == value
