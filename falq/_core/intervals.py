@@ -21,6 +21,13 @@ from falq.model import Completed, Status
 
 GROWTH_AFTER_FAILURE = 1.5
 
+LONGEST_FLOOR_S = 300.0
+"""Longest wait that a server may ask for before the next check of a job, in seconds.
+
+Some results are gone six minutes after the end (fal's result page, 2026): whoever waits
+for a day because an answer said so loses what was paid for.
+"""
+
 _AT_ONCE_S = 0.002
 """A shorter wait is none: a timer costs as much as the check it puts off."""
 
@@ -125,10 +132,11 @@ class Intervals:
 
         Args:
             watch: Of the job.
-            floor_s: Seconds that the server asked to wait at least.
+            floor_s: Seconds that the server asked to wait at least; `LONGEST_FLOOR_S` at
+                most count.
         """
         grown_s = max(watch.interval_s, self.settings.initial_s) * GROWTH_AFTER_FAILURE
-        return max(min(grown_s, self.settings.longest_gap_s), floor_s)
+        return max(min(grown_s, self.settings.longest_gap_s), min(floor_s, LONGEST_FLOOR_S))
 
     def record_run(self, watch: Watch, done: Status, now: float, *, alive_at: float) -> None:
         """Learn how long a job ran, if it ended well.

@@ -356,3 +356,23 @@ async def test_an_older_word_that_comes_with_the_last_one_hides_no_failure(a_ses
         driver.heard(job, late, 1.0)
         with pytest.raises(falq.JobFailedError, match="boom"):
             await waiting
+
+
+async def test_a_check_that_is_told_to_wait_for_years_is_made_within_minutes(a_session):
+    faults = [Fault("rate_limited", "status", nth=1, retry_after_s=1e9)]
+    emulator = LoopbackEmulator(Scenario(run_s=5.0, faults=faults))
+    async with a_session(emulator) as session:
+        assert await session.subscribe("acme/echo", {"n": 1}) == {"n": 1}
+        assert asyncio.get_running_loop().time() < 310.0
+
+
+async def test_a_result_that_never_comes_is_asked_for_as_long_as_it_is_kept_and_no_longer(
+    a_session,
+):
+    emulator = LoopbackEmulator(Scenario(run_s=0, faults=[Fault("nginx", "result")]))
+    settings = falq.RetrySettings(result_for_s=600.0)
+    async with a_session(emulator, retry=settings) as session:
+        with pytest.raises(falq.ServerError) as caught:
+            await session.subscribe("acme/echo", {"n": 1})
+        assert 500.0 < asyncio.get_running_loop().time() < 610.0
+        assert caught.value.resume_token

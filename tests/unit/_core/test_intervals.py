@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from falq._core.forecast import FEWEST_RUNS
-from falq._core.intervals import GROWTH_AFTER_FAILURE, Intervals
+from falq._core.intervals import GROWTH_AFTER_FAILURE, LONGEST_FLOOR_S, Intervals
 from falq._core.lines import Line
 from falq._core.pollsettings import PollSettings
 from falq._core.watch import Watch
@@ -70,6 +70,7 @@ def test_a_failure_makes_the_interval_longer_and_never_shorter_than_the_server_a
     watch.interval_s = 4.0
     assert intervals.after_failure_s(watch, 0.0) == 4.0 * GROWTH_AFTER_FAILURE
     assert intervals.after_failure_s(watch, 30.0) == 30.0
+    assert intervals.after_failure_s(watch, 1e9) == LONGEST_FLOOR_S
     watch.interval_s = 50.0
     assert intervals.after_failure_s(watch, 0.0) == 60.0
 
