@@ -60,6 +60,7 @@ from falq.errors import (
     JobLostError,
     JobTimeoutError,
     RequestNotFoundError,
+    ResponseTooLargeError,
     SessionClosedError,
 )
 from falq.model import (
@@ -498,7 +499,13 @@ class Driver:
         """Ask the server for the job's status."""
         if job.ticket is None:
             raise ValueError("a job without a ticket cannot be checked")
-        return await self._client.check(job.ticket, logs=job.with_logs > 0)
+        try:
+            return await self._client.check(job.ticket, logs=job.with_logs > 0)
+        except ResponseTooLargeError:
+            if not job.with_logs:
+                raise
+        # Its end must be seen whatever it prints.
+        return await self._client.check(job.ticket, logs=False)
 
     def heard(self, job: Job, status: Status, next_in_s: float | None) -> None:
         """Take in a status."""

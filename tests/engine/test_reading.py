@@ -376,3 +376,14 @@ async def test_a_result_that_never_comes_is_asked_for_as_long_as_it_is_kept_and_
             await session.subscribe("acme/echo", {"n": 1})
         assert 500.0 < asyncio.get_running_loop().time() < 610.0
         assert caught.value.resume_token
+
+
+async def test_a_job_that_prints_more_than_a_status_may_hold_is_seen_to_end(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=60.0))
+    limits = falq.CallLimits(status_bytes=450)
+    transport = LoopbackTransport(emulator.app, emulator.gateway, limits=limits)
+    async with a_session(emulator, transport=transport) as session:
+        handle = await session.submit("acme/echo", {"n": 1})
+        words = [status.word async for status in handle.events(logs=True)]
+        assert await handle == {"n": 1}
+    assert words[-1] == "COMPLETED"
