@@ -292,3 +292,32 @@ async def test_a_refused_endpoint_does_not_stop_the_others(a_session):
             await session.subscribe("acme/gone", {})
         assert await session.subscribe("acme/echo", {"n": 1}) == {"n": 1}
     assert emulator.stats().submits == 2
+
+
+async def test_a_lost_submit_is_not_sent_again_for_a_job_whose_time_passed_in_a_pause(a_session):
+    faults = [
+        Fault("rate_limited", "submit", nth=1, retry_after_s=30.0),
+        Fault("reset", "submit", when="after", nth=2),
+    ]
+    emulator = LoopbackEmulator(Scenario(run_s=1.0, faults=faults))
+    async with a_session(emulator, delivery="at_least_once") as session:
+        refused = asyncio.create_task(session.subscribe("acme/echo", {"n": 1}))
+        await asyncio.sleep(0.01)
+        with pytest.raises(falq.JobTimeoutError):
+            await session.submit("acme/echo", {"n": 2}, client_timeout=10.0)
+        assert await refused == {"n": 1}
+        await asyncio.sleep(30)
+    stats = emulator.stats()
+    assert (stats.submits, stats.jobs) == (3, 2)
+
+
+async def test_a_long_pause_of_submits_keeps_no_paid_result_from_being_fetched(a_session):
+    faults = [Fault("rate_limited", "submit", nth=2, retry_after_s=250.0)]
+    emulator = LoopbackEmulator(Scenario(run_s=5.0, faults=faults))
+    async with a_session(emulator) as session:
+        handle = await session.submit("acme/echo", {"n": 1})
+        refused = asyncio.create_task(session.subscribe("acme/echo", {"n": 2}))
+        assert await handle == {"n": 1}
+        assert asyncio.get_running_loop().time() < 25.0
+        assert await refused == {"n": 2}
+        assert asyncio.get_running_loop().time() > 250.0
