@@ -107,3 +107,24 @@ async def test_a_submit_does_not_follow_the_rest_of_one_that_was_refused_early(
     async with speaking(raw_server, script, tls, is_lean) as (_, carrier):
         assert (await carrier.send(large)).status_code == 413
         assert (await carrier.send(SUBMIT)).body == b'{"request_id": "r1"}'
+
+
+@pytest.mark.parametrize("call", [SUBMIT, STATUS], ids=lambda one: one.verb)
+async def test_the_answer_to_a_call_that_was_cancelled_is_no_other_calls(
+    raw_server, call, tls, is_lean
+):
+    was_heard = asyncio.Event()
+
+    async def script(connection):
+        while await connection.read_request():
+            if connection.number:
+                connection.answer({"request_id": "own"})
+            was_heard.set()
+
+    async with speaking(raw_server, script, tls, is_lean) as (server, carrier):
+        given_up = asyncio.create_task(carrier.send(call))
+        await was_heard.wait()
+        given_up.cancel()
+        await asyncio.wait({given_up})
+        assert (await carrier.send(call)).body == b'{"request_id": "own"}'
+        assert len(server.connections) == 2
