@@ -17,6 +17,7 @@ Every row is in exactly one of six places:
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from html import escape
 
 from attrs import frozen
@@ -114,6 +115,10 @@ class BatchProgress:
         )
 
 
+def _nothing() -> None:
+    pass
+
+
 class ProgressCounter:
     """Counts what happens in one run.
 
@@ -129,6 +134,7 @@ class ProgressCounter:
         files: Media files fetched.
         file_bytes: Their size.
         failed_files: Media files that could not be fetched.
+        on_lost: Called when the answer to a submit was lost.
     """
 
     def __init__(self, now: float) -> None:
@@ -146,14 +152,11 @@ class ProgressCounter:
         self.files = 0
         self.file_bytes = 0
         self.failed_files = 0
+        self.on_lost: Callable[[], None] = _nothing
 
     def hear(self, event: events.Event) -> None:
         """Take in what a session tells: see `falq.events`."""
-        if isinstance(event, events.SubmitLost):
-            self._lost.add(event.job_id)
-        elif isinstance(event, events.Resending):
-            self._lost.discard(event.job_id)
-        elif isinstance(event, events.Accepted):
+        if isinstance(event, events.Accepted):
             self._lost.discard(event.job_id)
             self._queued.add(event.job_id)
         elif isinstance(event, events.StatusChanged):
@@ -164,6 +167,11 @@ class ProgressCounter:
             self._lost.discard(event.job_id)
             self._queued.discard(event.job_id)
             self._running.discard(event.job_id)
+        elif isinstance(event, events.SubmitLost):
+            self._lost.add(event.job_id)
+            self.on_lost()
+        elif isinstance(event, events.Resending):
+            self._lost.discard(event.job_id)
 
     def count(self, outcome: RowOutcome, now: float) -> None:
         """Count a row that has ended."""
@@ -178,6 +186,11 @@ class ProgressCounter:
                 self.files += 1
                 self.file_bytes += file.size_bytes or 0
                 self._last_files.append(file.name)
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """Ids of the jobs that are looked for."""
+        return frozenset(self._lost)
 
     @property
     def succeeded(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from falq._core.refusal import is_account_wide
+from falq._engine.handle import Handle
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
 from falq._journal.states import RecordState
@@ -109,6 +110,8 @@ class RowRunner:
         self._on_over_budget = on_over_budget
         self._in_flight: dict[str, asyncio.Event] = {}
         self._money = asyncio.Event()
+        self._awaiting: dict[int, asyncio.Task[Any]] = {}
+        counter.on_lost = self._leave_lost
         self.is_stopping = False
 
     @property
@@ -117,10 +120,18 @@ class RowRunner:
         return self._in_flight
 
     def stop(self) -> None:
-        """Submit no more rows, and take back those that could not be sent so far."""
+        """Submit no more rows, take back those that could not be sent, leave the lost ones."""
         self.is_stopping = True
         self._session.stop_submitting()
         self._money.set()
+        self._leave_lost()
+
+    def _leave_lost(self) -> None:
+        # They may be looked for over minutes, and the next run does that as well.
+        for job_id in self._counter.lost if self.is_stopping else ():
+            task = self._awaiting.get(job_id)
+            if task is not None:
+                task.cancel()
 
     def enter(self, work: Work) -> None:
         """Note that a row is taken up."""
@@ -132,6 +143,8 @@ class RowRunner:
 
     async def run(self, work: Work) -> RowOutcome | None:
         """Run one row; return None if it was left for another time.
+
+        It is cancelled when the batch stops while its job is looked for.
 
         Raises:
             AuthenticationError: The key is refused or the account is locked, so that
@@ -257,7 +270,7 @@ class RowRunner:
                     # Files are read and uploaded once it is sure that the row is sent.
                     arguments=work.load_arguments if work.files else None,
                 )
-                return await handle.result(), None, handle.journal_record
+                return await self._await_result(handle), None, handle.journal_record
             handle = await self._session.submit(
                 work.endpoint,
                 await work.load_arguments(),
@@ -271,6 +284,15 @@ class RowRunner:
             if is_account_wide(error):
                 raise
             return None, error, None
+
+    async def _await_result(self, handle: Handle) -> Any:
+        task = asyncio.current_task()
+        if task is not None:
+            self._awaiting[handle.job_id] = task
+        try:
+            return await handle.result()
+        finally:
+            self._awaiting.pop(handle.job_id, None)
 
     async def _load(self, number: int) -> tuple[RowOutcome | None, JobRecord | None]:
         journal = self._journal_or_raise()

@@ -524,6 +524,9 @@ class Batch:
         outcome: RowOutcome | None = None
         try:
             outcome = await row.run(work)
+        except asyncio.CancelledError:
+            self._places.release()
+            raise
         except _BREAKS as error:
             self._break(error)
         finally:

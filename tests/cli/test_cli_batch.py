@@ -142,10 +142,17 @@ NEVER_MADE = Scenario(
 
 
 @pytest.mark.parametrize("scenario", [NEVER_MADE])
-async def test_an_answer_that_was_lost_is_told_while_it_is_looked_for(start_falq, reach, prompts):
+async def test_an_answer_that_was_lost_is_told_and_holds_up_no_interrupt(
+    start_falq, run_falq, reach, prompts
+):
     command = await start_falq("batch", prompts, *ECHO, "--out", "out", **reach)
     line = await command.wait_says("the answer to a submit was lost")
     assert "for 15:00 at most (--settle-s)" in line
+    command.interrupt()
+    ran = await command.ended()
+    assert "look once more with: falq resume out/journal.sqlite" in ran.err
+    resumed = await run_falq("resume", "out/journal.sqlite", "--settle-s", "1")
+    assert "19 succeeded, 1 unknown" in resumed.out
 
 
 REFUSED = Scenario(
