@@ -187,10 +187,15 @@ class ProgressCounter:
                 self.file_bytes += file.size_bytes or 0
                 self._last_files.append(file.name)
 
-    @property
-    def lost(self) -> frozenset[int]:
-        """Ids of the jobs that are looked for."""
-        return frozenset(self._lost)
+    def is_lost(self, job_id: int, *, before: bool) -> bool:
+        """Return whether the answer to a job's submit was lost, and the job was not found.
+
+        Args:
+            job_id: Which.
+            before: Whether it was lost when this run began.
+        """
+        is_found = job_id in self._queued or job_id in self._running
+        return job_id in self._lost or (before and not is_found)
 
     @property
     def succeeded(self) -> int:

@@ -110,7 +110,7 @@ class RowRunner:
         self._on_over_budget = on_over_budget
         self._in_flight: dict[str, asyncio.Event] = {}
         self._money = asyncio.Event()
-        self._awaiting: dict[int, asyncio.Task[Any]] = {}
+        self._awaiting: dict[int, tuple[asyncio.Task[Any] | None, Work]] = {}
         counter.on_lost = self._leave_lost
         self.is_stopping = False
 
@@ -128,9 +128,10 @@ class RowRunner:
 
     def _leave_lost(self) -> None:
         # They may be looked for over minutes, and the next run does that as well.
-        for job_id in self._counter.lost if self.is_stopping else ():
-            task = self._awaiting.get(job_id)
-            if task is not None:
+        if not self.is_stopping:
+            return
+        for job_id, (task, work) in self._awaiting.items():
+            if task is not None and self._counter.is_lost(job_id, before=work.is_lost):
                 task.cancel()
 
     def enter(self, work: Work) -> None:
@@ -188,7 +189,7 @@ class RowRunner:
             # A lost submit may be looked for over minutes, and runs nothing meanwhile.
             for gate in () if work.is_lost else self._gates_of(work.endpoint):
                 await stack.enter_async_context(gate)
-            if self.is_stopping and work.is_fresh:
+            if self.is_stopping and (work.is_fresh or work.is_lost):
                 return None, None
             held = await self._reserve(work)
             if held is None:
@@ -270,7 +271,7 @@ class RowRunner:
                     # Files are read and uploaded once it is sure that the row is sent.
                     arguments=work.load_arguments if work.files else None,
                 )
-                return await self._await_result(handle), None, handle.journal_record
+                return await self._await_result(handle, work), None, handle.journal_record
             handle = await self._session.submit(
                 work.endpoint,
                 await work.load_arguments(),
@@ -285,10 +286,8 @@ class RowRunner:
                 raise
             return None, error, None
 
-    async def _await_result(self, handle: Handle) -> Any:
-        task = asyncio.current_task()
-        if task is not None:
-            self._awaiting[handle.job_id] = task
+    async def _await_result(self, handle: Handle, work: Work) -> Any:
+        self._awaiting[handle.job_id] = asyncio.current_task(), work
         try:
             return await handle.result()
         finally:

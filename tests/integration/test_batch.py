@@ -219,6 +219,30 @@ async def test_a_batch_that_was_left_at_once_attaches_to_what_runs(emulator, tmp
     assert (summary.succeeded, emulator.stats().jobs) == (20, 20)
 
 
+NEVER_ANSWERED = evolve(FAST, faults=(Fault("reset", "submit", when="before"),))
+
+
+@pytest.mark.parametrize("scenario", [NEVER_ANSWERED])
+async def test_a_stopped_batch_waits_for_no_submit_that_is_looked_for(emulator, tmp_path, until):
+    # The second run has them from the first, and looks for one at a time.
+    for rows, max_jobs in ((echoes(6), 3), (None, 1)):
+        batch = Batch(
+            rows, out=tmp_path, gateway=emulator.gateway, endpoint=ECHO, max_jobs=max_jobs
+        )
+        async with asyncio.timeout(15), batch:
+            reading = asyncio.ensure_future(run_on(batch))
+            await until(lambda lost=max_jobs, batch=batch: batch.progress().lost == lost)
+            batch.stop()
+            assert await reading == []
+            summary = await batch.summary()
+        assert (summary.unknown, summary.left) == (3, 3)
+    assert emulator.stats().submits == 3
+
+
+async def run_on(batch: Batch) -> list[RowOutcome]:
+    return [outcome async for outcome in batch]
+
+
 async def test_a_budget_stops_before_it_is_passed_and_goes_on_when_raised(emulator, tmp_path):
     prices = {ECHO: Price(0.1, "job")}
     _, summary = await run(emulator, echoes(10), tmp_path, prices=prices, budget_usd=0.45)
