@@ -84,6 +84,10 @@ class Admission:
         self._occupy(endpoint)
         return True
 
+    def take(self, endpoint: str) -> None:
+        """Take a slot whatever the limits say: for a job that runs already."""
+        self._occupy(endpoint)
+
     def join(self, job: int, endpoint: str, *, rank: int) -> None:
         """Put a job at the end of its line.
 

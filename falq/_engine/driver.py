@@ -153,6 +153,7 @@ class Driver:
             deliveries=deliveries,
             reconciler=reconciler,
             on_unknown=on_unknown,
+            lend=scheduler.lent,
             tell=self._tell,
             on_retry=self._on_retry,
             clock=clock,

@@ -8,7 +8,8 @@ user spends, polls and remembers at once, not what fal admits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from falq._core.admission import Admission
@@ -76,6 +77,19 @@ class Scheduler:
         """Give back a slot."""
         self._admission.release(endpoint)
         self._grant()
+
+    @contextmanager
+    def lent(self, endpoint: str) -> Iterator[None]:
+        """Give a slot to others for a while, and take it again whatever the limits.
+
+        Args:
+            endpoint: Of the job that holds it.
+        """
+        self.release(endpoint)
+        try:
+            yield
+        finally:
+            self._admission.take(endpoint)
 
     def _grant(self) -> None:
         if not self._admission.waiting:

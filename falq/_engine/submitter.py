@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -61,6 +62,7 @@ class Submitter:
         deliveries: Who knows of webhooks.
         reconciler: Who looks for lost submits, if that is asked for.
         on_unknown: What becomes of those that are not found.
+        lend: Gives a job's slot at its endpoint to others while it is looked for.
         tell: Tells the observer.
         on_retry: Returns what tells it of retries.
         clock: Loop time in seconds.
@@ -75,6 +77,7 @@ class Submitter:
         deliveries: Deliveries,
         reconciler: Reconciler | None,
         on_unknown: OnUnknown,
+        lend: Callable[[str], AbstractContextManager[None]],
         tell: Tell,
         on_retry: Callable[[Job, str], Callable[[int, float, FalqError], None]],
         clock: Callable[[], float],
@@ -85,6 +88,7 @@ class Submitter:
         self._deliveries = deliveries
         self._reconciler = reconciler
         self._on_unknown = on_unknown
+        self._lend = lend
         self._tell = tell
         self._on_retry = on_retry
         self._clock = clock
@@ -188,20 +192,23 @@ class Submitter:
             raise error
         sent_at = error.sent_at or job.submitted_at or self._wall_clock()
         self._tell(events.SubmitLost, job, error=error)
+        lost = LostSubmit(
+            name=job.job_id,
+            endpoint=target,
+            input_sha256=hash_of(job),
+            sent_at=sent_at.timestamp(),
+            age_s=self._age_s(job, sent_at),
+            intent_id=job.intent_id,
+            number=job.journal_number,
+            has_webhook=job.has_webhook or self._has_kept_webhook(job),
+        )
+        # What an earlier session lost holds up nobody. What this one lost keeps its slot:
+        # where every answer is lost, no more is sent than there are slots.
+        lending = self._lend(job.endpoint) if job.sent is None else nullcontext()
         job.is_reconciling = True
         try:
-            resolution = await self._reconciler.resolve(
-                LostSubmit(
-                    name=job.job_id,
-                    endpoint=target,
-                    input_sha256=hash_of(job),
-                    sent_at=sent_at.timestamp(),
-                    age_s=self._age_s(job, sent_at),
-                    intent_id=job.intent_id,
-                    number=job.journal_number,
-                    has_webhook=job.has_webhook or self._has_kept_webhook(job),
-                )
-            )
+            with lending:
+                resolution = await self._reconciler.resolve(lost)
         finally:
             job.is_reconciling = False
         if resolution.request_id is not None:

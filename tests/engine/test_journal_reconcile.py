@@ -205,6 +205,32 @@ async def test_a_restart_finds_what_the_session_before_it_lost(reconciling):
     assert emulator.stats().submits == 2
 
 
+async def test_what_an_earlier_session_lost_holds_up_nobody(reconciling):
+    emulator = LoopbackEmulator(Scenario(run_s=1.0))
+    loop = asyncio.get_running_loop()
+    async with MemoryJournal() as journal:
+        planned = PlannedJob(endpoint="acme/echo", input_sha256="0" * 64, input=b"{}", key="lost")
+        (number,) = await journal.plan([planned])
+        await journal.record_sending(number, intent_id="1" * 32, sent_at=0.0)
+        await journal.mark_interrupted()
+        began = loop.time()
+        async with reconciling(emulator, journal=journal, max_jobs=1, settle_s=600.0) as session:
+            (lost,) = await session.recover()
+            assert await session.subscribe("acme/echo", {"n": 1}) == {"n": 1}
+            assert loop.time() - began < 30.0
+            assert session.statistics().in_flight <= 1
+            with pytest.raises(falq.SubmissionUnknownError):
+                await lost
+
+
+async def test_what_this_session_lost_keeps_its_slot(reconciling):
+    emulator = LoopbackEmulator(Scenario(faults=(Fault("reset", "submit", when="before"),)))
+    async with reconciling(emulator, max_jobs=3, settle_s=600.0) as session:
+        async for outcome in session.map("acme/echo", [{"n": n} for n in range(9)]):
+            assert isinstance(outcome.error, falq.SubmissionUnknownError)
+            assert emulator.stats().submits <= outcome.index // 3 * 3 + 6
+
+
 async def test_the_status_of_a_recovered_job_without_an_id_is_told_within_seconds(reconciling):
     fault = Fault("reset", "submit", when="before", times=1)
     emulator = LoopbackEmulator(Scenario(faults=(fault,), run_s=120.0))
@@ -215,10 +241,13 @@ async def test_the_status_of_a_recovered_job_without_an_id_is_told_within_second
             await asyncio.sleep(5.0)
         await asyncio.gather(lost, return_exceptions=True)
         await journal.plan(
-            [PlannedJob(endpoint="acme/echo", input_sha256="0" * 64, input=b"{}", key="two")]
+            [
+                PlannedJob(endpoint="acme/echo", input_sha256="0" * 64, input=b"{}", key=key)
+                for key in ("two", "three")
+            ]
         )
         async with reconciling(emulator, journal=journal, max_jobs=1) as session:
-            looked_for, in_line = await session.recover(resume_planned=True)
+            looked_for, _, in_line = await session.recover(resume_planned=True)
             for handle, error in (
                 (looked_for, falq.SubmissionUnknownError),
                 (in_line, falq.JobError),
