@@ -45,19 +45,21 @@ logger = logging.getLogger("falq")
 GROUP_LIMIT = 500
 """Orders in one commit at most: bounds how long the first of them waits."""
 
-GATHER_S = 0.005
+GATHER_S = 0.02
 """How far apart a stream of writes is handed over, in seconds.
 
 A commit for each turn of the loop would cost more than what is in it, and the loop
-most of all: it and the thread take turns."""
+most of all: it and the thread take turns. A job of a stream waits so long at each of
+its three records, which take their time beside others."""
 
 STREAM = 8
 """Orders of one hand-over that make a stream: who writes one thing after the other
 waits for nothing but the disk."""
 
-_PATIENCE_S = 0.005
+_PATIENCE_S = 0.02
 """How long a hand-over may take before the loop steps aside, in seconds; a commit
-takes one or two milliseconds."""
+takes one or two milliseconds, and each of the thread's turns up to five while the
+loop is busy."""
 
 _ASIDE_S = 0.0001
 """How long it steps aside at a time, in seconds: for a thread to wake up in."""
