@@ -288,15 +288,13 @@ class Bookkeeper:
 
     async def _tell(self, job: Job, writing: Awaitable[None]) -> bool:
         """Return whether it is written."""
-        job.is_noting = True
         try:
-            await writing
+            with _Noting(job):
+                await writing
         except JournalError as error:
             kept = "it is kept in memory" if error.is_kept else "it is lost"
             logger.warning("job %s goes on without a record, %s: %s", job.job_id, kept, error)
             return False
-        finally:
-            job.is_noting = False
         return True
 
 
