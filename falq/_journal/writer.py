@@ -45,7 +45,7 @@ logger = logging.getLogger("falq")
 GROUP_LIMIT = 500
 """Orders in one commit at most: bounds how long the first of them waits."""
 
-GATHER_S = 0.02
+GATHER_S = 0.03
 """How far apart a stream of writes is handed over, in seconds.
 
 A commit for each turn of the loop would cost more than what is in it, and the loop
