@@ -30,6 +30,17 @@ def test_a_slot_that_comes_back_goes_to_the_next():
     assert line.grant() == ["second"]
 
 
+def test_a_slot_that_is_taken_whatever_the_limits_counts_and_is_given_back():
+    line = _line(1, ("first", "a", NORMAL), ("second", "a", NORMAL))
+    assert line.grant() == ["first"]
+    line.take("a")
+    assert line.in_flight == 2
+    line.release("a")
+    assert line.grant() == []
+    line.release("a")
+    assert line.grant() == ["second"]
+
+
 def test_within_one_endpoint_and_priority_the_first_to_come_goes_first():
     line = _line(1, *[(n, "a", NORMAL) for n in range(50)])
     order = []
