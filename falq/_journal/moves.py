@@ -167,12 +167,9 @@ class Move:
         raise self._error(connection, why)
 
     def _error(self, connection: sqlite3.Connection, why: str) -> JournalError:
-        row = connection.execute(
-            "SELECT state FROM job WHERE number = ?", (self.number,)
-        ).fetchone()
-        if row is None:
+        before = state_of(connection, self.number)
+        if before is None:
             return JournalError(f"the journal has no job {self.number}; plan it first")
-        before = RecordState(row[0])
         if may_move(before, self.after) and "attempt." in why:
             return JournalError(
                 f"job {self.number} cannot become {self.after}: the id {self.values[0]!r} belongs "
@@ -182,6 +179,12 @@ class Move:
             f"job {self.number} is {before} in the journal and cannot become {self.after}; "
             "load it again"
         )
+
+
+def state_of(connection: sqlite3.Connection, number: int) -> RecordState | None:
+    """Return where a job stands; None if there is none."""
+    row = connection.execute("SELECT state FROM job WHERE number = ?", (number,)).fetchone()
+    return None if row is None else RecordState(row[0])
 
 
 def run_moves(connection: sqlite3.Connection, moves: Sequence[Move]) -> None:

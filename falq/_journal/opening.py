@@ -13,6 +13,7 @@ import sqlite3
 import stat
 import time
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from falq._journal.lock import read_boot_id
@@ -69,8 +70,7 @@ def open_database(
         )
     refuse_remote(path, _mounts())
     identity = _claim_file(path)
-    # As bytes: a name that the locale's encoding cannot read has lone surrogates as text.
-    uri = f"file:{quote(os.fsencode(path))}?mode=rw" + (f"&vfs={quote(vfs)}" if vfs else "")
+    uri = address_of(path, mode="rw") + (f"&vfs={quote(vfs)}" if vfs else "")
     try:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
     except sqlite3.Error as error:
@@ -87,6 +87,12 @@ def open_database(
             ) from None
         raise
     return connection
+
+
+def address_of(path: Path, *, mode: Literal["ro", "rw"]) -> str:
+    """Return the URI by which SQLite opens a file that is there."""
+    # As bytes: a name that the locale's encoding cannot read has lone surrogates as text.
+    return f"file:{quote(os.fsencode(path))}?mode={mode}"
 
 
 def _claim_file(path: Path) -> tuple[int, int]:

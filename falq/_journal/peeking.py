@@ -8,12 +8,11 @@ once: whoever acts on it takes the lock first. It blocks.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from pathlib import Path
-from urllib.parse import quote
 
 from falq._journal import queries
+from falq._journal.opening import address_of
 from falq._journal.schema import APPLICATION_ID
 from falq._journal.states import IN_FLIGHT
 from falq.errors import JournalError
@@ -30,9 +29,9 @@ def count_in_flight(path: Path) -> int:
     Raises:
         JournalError: It is none, or cannot be read now.
     """
-    uri = f"file:{quote(os.fsencode(path))}?mode=ro"
+    address = address_of(path, mode="ro")
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S)) as connection:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             (kind,) = connection.execute("PRAGMA application_id").fetchone()
             counts = queries.counts(connection) if kind == APPLICATION_ID else {}

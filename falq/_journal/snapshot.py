@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from falq._journal.opening import BUSY_S
+from falq._journal.opening import BUSY_S, address_of
 from falq.errors import JournalError
 
 
@@ -21,7 +21,7 @@ def copy_journal(path: Path, to: Path) -> None:
     Raises:
         JournalError: It cannot be read, or the copy cannot be written.
     """
-    address = f"{path.absolute().as_uri()}?mode=ro"
+    address = address_of(path, mode="ro")
     try:
         with (
             closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as journal,

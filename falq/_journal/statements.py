@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from falq._journal.moves import RETRIED, Move
+from falq._journal.moves import RETRIED, Move, state_of
 from falq._journal.records import FileRecord, PlannedJob
 from falq._journal.states import RETRYABLE, RecordState
 from falq.errors import JournalConflictError, JournalError
@@ -162,8 +162,8 @@ def not_sent(connection: sqlite3.Connection, number: int, reason: str) -> None:
 
 
 def _standing(connection: sqlite3.Connection, number: int) -> str:
-    row = connection.execute("SELECT state FROM job WHERE number = ?", (number,)).fetchone()
-    return "is not in the journal and" if row is None else f"is {row[0]} in the journal and"
+    state = state_of(connection, number)
+    return "is not in the journal and" if state is None else f"is {state} in the journal and"
 
 
 def file(connection: sqlite3.Connection, record: FileRecord) -> None:
@@ -204,16 +204,16 @@ def webhook(
 def retry(connection: sqlite3.Connection, numbers: Iterable[int], reason: str) -> None:
     """Plan jobs again, all or none; see `Journal.record_retry`."""
     for number in numbers:
-        row = connection.execute("SELECT state FROM job WHERE number = ?", (number,)).fetchone()
-        if row is not None and row[0] not in RETRYABLE:
-            raise JournalError(f"job {number} is {row[0]} in the journal and cannot be retried")
+        state = state_of(connection, number)
+        if state is not None and state not in RETRYABLE:
+            raise JournalError(f"job {number} is {state} in the journal and cannot be retried")
         Move(RETRIED, number, RecordState.PLANNED, (reason,))(connection)
 
 
 def resend(connection: sqlite3.Connection, move: Move) -> None:
     """Make an unknown job sending; see `Journal.record_sending`."""
-    standing = _standing(connection, move.number)
-    if not standing.startswith("is unknown"):
+    if state_of(connection, move.number) is not RecordState.UNKNOWN:
+        standing = _standing(connection, move.number)
         raise JournalError(f"job {move.number} {standing} cannot be sent again")
     retry(connection, [move.number], "")
     move(connection)

@@ -67,6 +67,9 @@ RETRYABLE = frozenset({_S.UNKNOWN, _S.FAILED, _S.CANCELLED, _S.REFUSED, _S.GONE}
 IN_FLIGHT = frozenset({_S.SENDING, _S.UNKNOWN, _S.ACCEPTED, _S.COMPLETED, _S.FETCHED})
 """States of jobs that may be out, or whose result nobody has taken."""
 
+HAS_RESULT = frozenset({_S.FETCHED, _S.DELIVERED})
+"""States of jobs whose result the journal has."""
+
 ENDS = frozenset({_S.FAILED, _S.CANCELLED, _S.REFUSED, _S.GONE})
 """States that end a job without a result."""
 

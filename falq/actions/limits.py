@@ -23,7 +23,7 @@ from attrs import define
 from falq._core.recorded import load_result
 from falq._engine.handle import Handle
 from falq._journal.base import Journal
-from falq._journal.states import RecordState
+from falq._journal.states import HAS_RESULT, RecordState
 from falq.batch.budget import Budget, Reserve
 from falq.errors import ConfigError, FalqError, JournalError
 from falq.gateways import Gateway
@@ -39,7 +39,6 @@ DEFAULT_MAX_JOBS = 10
 """Jobs of an agent on the way at once, if nobody says: enough to work, too few to hurt."""
 
 _ALL_BELOW = "/*"
-_KEPT = frozenset({RecordState.FETCHED, RecordState.DELIVERED})
 
 
 async def load_no_prices(_: Iterable[str]) -> Mapping[str, Price]:
@@ -162,7 +161,7 @@ class LimitedJobs:
         # What the journal cannot give, fal may.
         with suppress(JournalError):
             record = await self._journal.load_job(request_id=request_id)
-            if record is not None and record.state in _KEPT:
+            if record is not None and record.state in HAS_RESULT:
                 app = EndpointId.parse(record.endpoint).app
                 is_of_app = app == EndpointId.parse(endpoint).app
                 return await self._journal.load_result(record.number) if is_of_app else None

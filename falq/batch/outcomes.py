@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from falq._core.codec import load_json
 from falq._journal.records import FileRecord, JobRecord
-from falq._journal.states import RecordState
+from falq._journal.states import HAS_RESULT, RecordState
 from falq.errors import (
     FalqError,
     JobCancelledError,
@@ -31,7 +31,6 @@ RowStatus: TypeAlias = Literal["succeeded", "failed", "cancelled", "timed_out", 
 DUPLICATE_KIND = "duplicate"
 """The `kind` of the error that a journal keeps of a row that equals an earlier one."""
 
-_HAS_RESULT = frozenset({RecordState.FETCHED, RecordState.DELIVERED})
 _ERROR_FACTS = (
     "status_code",
     "error_type",
@@ -212,7 +211,7 @@ def _error_of(record: JobRecord, status: RowStatus) -> dict[str, Any]:
 
 def status_of_record(record: JobRecord) -> RowStatus:
     """Return how a job stands, for a reader; one that has not ended is `unknown`."""
-    if record.state in _HAS_RESULT:
+    if record.state in HAS_RESULT:
         return "succeeded"
     kind = (record.error or {}).get("kind")
     if kind == JobTimeoutError.__name__:
@@ -251,7 +250,7 @@ def timings_of_record(record: JobRecord) -> dict[str, Any]:
         "accepted_at": record.accepted_at,
         "completed_at": record.completed_at,
         # Of a row with a result it is the mark after its line, which a line cannot have.
-        "ended_at": None if record.state in _HAS_RESULT else record.ended_at,
+        "ended_at": None if record.state in HAS_RESULT else record.ended_at,
     }
     timings: dict[str, Any] = {
         name: write_instant(at) for name, at in instants.items() if at is not None

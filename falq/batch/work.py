@@ -17,23 +17,12 @@ from attrs import field, frozen
 from falq._core.codec import load_json
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
-from falq._journal.states import RecordState
+from falq._journal.states import IN_FLIGHT, RecordState
 from falq.batch.entries import Row
 from falq.batch.localfiles import LocalFile, resolve_files
 from falq.batch.manifest import Manifest
 from falq.batch.options import submit_keywords
 from falq.errors import ArgumentError
-
-OUT_STATES = frozenset(
-    {
-        RecordState.SENDING,
-        RecordState.UNKNOWN,
-        RecordState.ACCEPTED,
-        RecordState.COMPLETED,
-        RecordState.FETCHED,
-    }
-)
-"""States of jobs that may be out, or whose result was not delivered."""
 
 _PAGE_ROWS = 500
 
@@ -127,7 +116,7 @@ async def work_of_journal(journal: Journal) -> AsyncIterator[Work]:
         JournalError: It cannot be read.
     """
     taken: set[int] = set()
-    async for page in journal.load_jobs(states=OUT_STATES, page=_PAGE_ROWS):
+    async for page in journal.load_jobs(states=IN_FLIGHT, page=_PAGE_ROWS):
         for record in page:
             taken.add(record.number)
             yield work_of_record(record)
