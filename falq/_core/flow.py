@@ -1,10 +1,12 @@
-"""How fast calls may go: a token bucket, a limit that adapts, a shared cool-down.
+"""How fast calls may go: a token bucket, a limit that adapts, a shared cool-down, a lead.
 
-Owns the arithmetic of three valves. They never wait: each tells when, and
+Owns the arithmetic of four valves. They never wait: each tells when, and
 `lanes` and `poller` wait.
 """
 
 from __future__ import annotations
+
+import math
 
 from attrs import define, field
 
@@ -134,3 +136,46 @@ class Cooldown:
     def left_s(self, now: float) -> float:
         """Return the seconds that are left of it, 0 if it is over."""
         return max(0.0, self.until - now)
+
+
+@define
+class Lead:
+    """How many calls may get ready while others hold the places.
+
+    As many as take the places of those that end meanwhile, and some more, because
+    they get ready in groups. A call that is ready and waits is a loss if the program
+    dies, and a place that waits for a call is one to the pace.
+
+    Attributes:
+        most_to_place: Calls for each place at most.
+    """
+
+    most_to_place: float = 8.0
+    _ready_s: float | None = field(init=False, default=None)
+    _call_s: float | None = field(init=False, default=None)
+
+    def record_ready(self, took_s: float) -> None:
+        """Count how long one took to get ready, in seconds."""
+        self._ready_s = _averaged(self._ready_s, took_s)
+
+    def record_call(self, took_s: float) -> None:
+        """Count how long one held its place, in seconds."""
+        self._call_s = _averaged(self._call_s, took_s)
+
+    def limit(self, places: int) -> int:
+        """Return how many may get ready; as many as there are places while that is not known."""
+        if self._ready_s is None or self._call_s is None:
+            return places
+        most = self.most_to_place * places
+        wanted = _LEAD_MARGIN * places * self._ready_s
+        # Not divided first: a call may take no time that a clock can show.
+        return math.ceil(most if wanted >= most * self._call_s else wanted / self._call_s)
+
+
+_LEAD_MARGIN = 1.5
+_LEAD_WEIGHT = 1 / 16
+
+
+def _averaged(average_s: float | None, took_s: float) -> float:
+    """Return the moving average with one more."""
+    return took_s if average_s is None else average_s + _LEAD_WEIGHT * (took_s - average_s)

@@ -7,6 +7,9 @@ only caller.
 Order in which a call passes: its lane, the shared pause, the account's rate. The
 pause comes after the lane, so that it holds for those as well who were in line
 when it began. The rate serves cancels first, and polls behind submits and results.
+
+A submit whose intent has to be written lends its place meanwhile: a disk takes longer
+than some servers, and the places are for calls. It comes back before all that wait.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import TracebackType
 
-from falq._core.flow import AdaptiveLimit, Cooldown, TokenBucket
+from falq._core.flow import AdaptiveLimit, Cooldown, Lead, TokenBucket
 from falq._core.messages import Verb
 from falq.errors import SessionClosedError
 
@@ -149,6 +153,19 @@ class Lanes:
         """Give back the place of a call that ended, however it did."""
         self._lanes[verb].leave()
 
+    def lent(self, verb: Verb) -> _Lent:
+        """Return a context for a call that has entered and has to be made ready first.
+
+        Others have its place meanwhile, if not too many lend theirs already. It holds
+        one again at the end of the context, also if that raises or its wait for one is
+        cancelled.
+        """
+        return _Lent(self._lanes[verb], self._clock)
+
+    def record_call(self, verb: Verb, took_s: float) -> None:
+        """Count how long a call was on the way, in seconds; `lent` goes by it."""
+        self._lanes[verb].lead.record_call(took_s)
+
     def record_success(self, verb: Verb) -> None:
         """Count an answer that shows a healthy server."""
         self._lanes[verb].adaptive.record_success()
@@ -177,15 +194,18 @@ class Lanes:
 class _Lane:
     """One verb's places and those who wait for one, in order."""
 
-    __slots__ = ("_waiters", "adaptive", "in_flight")
+    __slots__ = ("_lenders", "_returning", "_waiters", "adaptive", "in_flight", "lead")
 
     def __init__(self, capacity: int) -> None:
         self.adaptive = AdaptiveLimit(capacity, floor=min(4, capacity))
+        self.lead = Lead()
         self.in_flight = 0
+        self._lenders = 0
+        self._returning: deque[asyncio.Future[None]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def enter_now(self) -> bool:
-        if self._waiters or self.in_flight >= self.adaptive.limit:
+        if self._waiters or self._returning or self.in_flight >= self.adaptive.limit:
             return False
         self.in_flight += 1
         return True
@@ -202,11 +222,68 @@ class _Lane:
 
     def leave(self) -> None:
         self.in_flight -= 1
-        while self._waiters and self.in_flight < self.adaptive.limit:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
+        for line in (self._returning, self._waiters):
+            while line and self.in_flight < self.adaptive.limit:
+                waiter = line.popleft()
+                if not waiter.done():
+                    self.in_flight += 1
+                    waiter.set_result(None)
+
+    def lend(self) -> bool:
+        if self._lenders >= self.lead.limit(self.adaptive.limit):
+            return False
+        self._lenders += 1
+        self.leave()
+        return True
+
+    async def take_back(self) -> None:
+        """Wait for a place; it is held afterwards even if the wait is cancelled."""
+        if not self._returning and self.in_flight < self.adaptive.limit:
+            self.reclaim()
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._returning.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.done() or waiter.cancelled():
                 self.in_flight += 1
-                waiter.set_result(None)
+            raise
+        finally:
+            self._lenders -= 1
+
+    def reclaim(self) -> None:
+        """Take a place, whether one is free or not."""
+        self._lenders -= 1
+        self.in_flight += 1
+
+
+class _Lent:
+    """A place that others may have meanwhile; see `Lanes.lent`."""
+
+    __slots__ = ("_clock", "_is_lent", "_lane", "_since")
+
+    def __init__(self, lane: _Lane, clock: Callable[[], float]) -> None:
+        self._lane = lane
+        self._clock = clock
+
+    async def __aenter__(self) -> None:
+        self._since = self._clock()
+        self._is_lent = self._lane.lend()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            if self._is_lent:
+                self._lane.reclaim()
+            return
+        self._lane.lead.record_ready(self._clock() - self._since)
+        if self._is_lent:
+            await self._lane.take_back()
 
 
 class _RateGate:

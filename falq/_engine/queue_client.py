@@ -227,17 +227,35 @@ class QueueClient:
             # turned out to be locked is not sent.
             self._check_account()
             if notes is not None:
-                await notes.before_sending(self._wall_clock())
+                await self._note_intent(notes)
             on_sending(self._wall_clock())
             # Not before the intent is written: the address carries its id.
             call = protocol.build_submit(submission, webhook_url=webhook_url())
-            answer = await self._carry(call, first=first)
+            began = self._clock()
+            try:
+                answer = await self._carry(call, first=first)
+            finally:
+                self._lanes.record_call(Verb.SUBMIT, self._clock() - began)
         except TransportError as error:
             return error
         finally:
             self._lanes.leave(Verb.SUBMIT)
         self.oddities.see_receipt(answer)
         return answer
+
+    async def _note_intent(self, notes: SubmitNotes) -> None:
+        """Return when the intent is written and the submit may go.
+
+        Whoever waits for its place again is withdrawn like all that are not sent, when
+        the account turns out to be locked.
+        """
+        try:
+            async with self._lanes.lent(Verb.SUBMIT):
+                await notes.before_sending(self._wall_clock())
+        except asyncio.CancelledError:
+            # If it is written: `notes` knows.
+            await notes.after_no_job("it was not wanted any more")
+            raise
 
     def _wait_for_submit(
         self, submission: Submission, answer: Reply | TransportError, attempt: int

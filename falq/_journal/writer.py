@@ -7,8 +7,8 @@ makes a transaction of many. `sqlite` makes the orders, on the loop.
 Rules:
     1. Whatever waits when the thread comes round is one transaction, up to
        `GROUP_LIMIT` orders. An order goes to the thread at the end of its turn of
-       the loop; in a stream of writes only every `GATHER_S`, which makes few
-       groups of many.
+       the loop; in a stream of writes `GATHER_S` after the first of them, which
+       makes few groups of many.
     2. An order that cannot be carried out (an illegal move) fails alone: its
        group is written again around it.
     3. A commit that fails breaks the writer. Its intents fail, and every later
@@ -46,7 +46,7 @@ GROUP_LIMIT = 500
 """Orders in one commit at most: bounds how long the first of them waits."""
 
 GATHER_S = 0.03
-"""How far apart a stream of writes is handed over, in seconds.
+"""How long the writes of a stream are gathered, from the first of them, in seconds.
 
 A commit for each turn of the loop would cost more than what is in it, and the loop
 most of all: it and the thread take turns. A job of a stream waits so long at each of
@@ -135,12 +135,13 @@ class Writer:
         self._lost: list[str] = []
         self._inbox: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
         self._gathered: list[Order] = []
-        self._handed_over = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
         self._taken = 0
         self._done = 0
         self._is_watched = False
         self._is_stream = False
+        self._is_cut_short = False
         self._is_due = False
         self._records = 0
         self._commits = 0
@@ -171,23 +172,26 @@ class Writer:
         """
         if self._closed.done():
             raise JournalError(f"the journal is closed ({self.failure or 'in good order'})")
-        is_first = not self._gathered
         self._gathered.append(order)
         if self._is_due:
             return
-        due = self._handed_over + GATHER_S
-        if self._is_stream and order.is_write and due > self._loop.time():
-            if is_first:
-                self._loop.call_at(due, self._hand_over)
-        else:
-            self._is_due = True
-            self._loop.call_soon(self._hand_over)
+        if self._is_stream and order.is_write:
+            if self._timer is None:
+                self._timer = self._loop.call_later(GATHER_S, self._hand_over)
+            return
+        # A reader does not wait for a stream, and says nothing of it.
+        self._is_cut_short = self._is_stream
+        self._is_due = True
+        self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._gathered:
-            self._handed_over = self._loop.time()
-            self._is_stream = len(self._gathered) >= STREAM
+            self._is_stream = self._is_cut_short or len(self._gathered) >= STREAM
+            self._is_cut_short = False
             orders, self._gathered = self._gathered, []
             self._sent += 1
             self._inbox.put(orders)

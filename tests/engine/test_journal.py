@@ -436,3 +436,48 @@ async def test_a_lost_submit_stays_unknown_though_its_resend_is_proven_not_sent(
         with pytest.raises(falq.SubmissionUnknownError):
             await session.submit("acme/echo", {}, key="one")
     assert emulator.stats().submits == 1
+
+
+class SlowJournal(MemoryJournal):
+    """Takes a second for each intent."""
+
+    async def record_sending(self, *args, **facts):
+        await asyncio.sleep(1.0)
+        await super().record_sending(*args, **facts)
+
+
+@pytest.mark.parametrize("end", ["time passes", "nobody waits", "held back", "locked"])
+async def test_a_job_that_waits_for_its_place_with_its_intent_written_is_not_sent(a_session, end):
+    delay = Fault("delay", "submit", delay_s=10.0, times=1)
+    emulator = LoopbackEmulator(Scenario(faults=(delay,), is_locked=end == "locked"))
+    async with (
+        SlowJournal() as journal,
+        # One place for submits: the first to come lends it to the second, which has it
+        # while the first waits with its intent written.
+        a_session(emulator, journal=journal, max_calls=8) as session,
+    ):
+        limit_s = 3.0 if end == "time passes" else None
+        submit = session.submit("acme/echo", {"n": 1}, client_timeout=limit_s)
+        first = asyncio.create_task(submit)
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(session.submit("acme/echo", {"n": 2}))
+        await asyncio.sleep(1.5)
+        assert await states_of(journal) == [RecordState.SENDING] * 2
+        if end == "nobody waits":
+            first.cancel()
+        elif end == "held back":
+            session.stop_submitting()
+        outcomes = await asyncio.gather(first, second, return_exceptions=True)
+        assert isinstance(outcomes[0], BaseException)
+        if end != "locked":
+            assert await outcomes[1] == {"n": 2}
+        await asyncio.sleep(10.0)
+        found = await states_of(journal)
+    ends = {
+        "time passes": [RecordState.CANCELLED, RecordState.FETCHED],
+        "nobody waits": [RecordState.CANCELLED, RecordState.FETCHED],
+        "held back": [RecordState.PLANNED, RecordState.FETCHED],
+        "locked": [RecordState.PLANNED, RecordState.PLANNED],
+    }
+    assert found == ends[end]
+    assert emulator.stats().submits == 1

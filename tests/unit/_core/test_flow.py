@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from falq._core.flow import AdaptiveLimit, Cooldown, TokenBucket
+from falq._core.flow import AdaptiveLimit, Cooldown, Lead, TokenBucket
 
 RATES = st.floats(0.01, 1000)
 
@@ -155,3 +155,33 @@ def test_a_token_spent_in_advance_is_waited_for_later():
     assert bucket.wait_s(0.0) == 2.0
     assert not bucket.take(1.0)
     assert bucket.take(2.0)
+
+
+@given(
+    places=st.integers(1, 1000),
+    ready_s=st.floats(0, 100),
+    call_s=st.floats(0, 100),
+)
+def test_a_lead_keeps_the_places_busy_and_has_an_end(places, ready_s, call_s):
+    lead = Lead(most_to_place=8.0)
+    assert lead.limit(places) == places
+    lead.record_ready(ready_s)
+    assert lead.limit(places) == places
+    lead.record_call(call_s)
+    # As many as end while one gets ready.
+    ending = places * ready_s / call_s if call_s else float("inf")
+    assert lead.limit(places) >= min(ending, 8 * places) or not ready_s
+    assert lead.limit(places) <= 8 * places
+    if call_s and 1.5 * ending < 8 * places:
+        assert lead.limit(places) <= 1.5 * ending + 1
+
+
+def test_a_lead_follows_a_server_that_becomes_slow():
+    lead = Lead()
+    for _ in range(100):
+        lead.record_ready(0.02)
+        lead.record_call(0.005)
+    assert lead.limit(32) == 192
+    for _ in range(200):
+        lead.record_call(0.5)
+    assert lead.limit(32) == 2

@@ -196,3 +196,87 @@ async def test_a_lane_that_grows_again_wakes_those_who_wait():
     lanes.leave(Verb.SUBMIT)
     await asyncio.gather(*waiting)
     assert lanes.in_flight(Verb.SUBMIT) == 7
+
+
+async def get_ready(lanes: Lanes, ready_s: float, call_s: float, log: list[str], name: str) -> None:
+    """Make a call as the queue client does one that has an intent to write."""
+    await lanes.enter(Verb.SUBMIT)
+    try:
+        async with lanes.lent(Verb.SUBMIT):
+            log.append(f"{name} gets ready at {now():g}")
+            await asyncio.sleep(ready_s)
+        log.append(f"{name} goes at {now():g}")
+        await asyncio.sleep(call_s)
+        lanes.record_call(Verb.SUBMIT, call_s)
+    finally:
+        lanes.leave(Verb.SUBMIT)
+
+
+async def test_others_have_the_place_of_a_call_that_gets_ready_and_give_it_back_first():
+    lanes = make_lanes(1)
+    log: list[str] = []
+    first = asyncio.create_task(get_ready(lanes, 1.0, 5.0, log, "first"))
+    second = asyncio.create_task(get_ready(lanes, 3.0, 5.0, log, "second"))
+    third = asyncio.create_task(get_ready(lanes, 1.0, 5.0, log, "third"))
+    await asyncio.gather(first, second, third)
+    # The second holds the one place, because one that lends it is enough at first.
+    assert log == [
+        "first gets ready at 0",
+        "second gets ready at 0",
+        "second goes at 3",
+        "first goes at 8",
+        "third gets ready at 13",
+        "third goes at 14",
+    ]
+    assert lanes.in_flight(Verb.SUBMIT) == 0
+
+
+async def test_a_fast_server_has_many_calls_get_ready_and_never_more_than_places_on_the_way():
+    lanes = make_lanes(2)
+    log: list[str] = []
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            await asyncio.sleep(0.05)
+            most = max(most, lanes.in_flight(Verb.SUBMIT))
+
+    watching = asyncio.create_task(watch())
+    calls = [get_ready(lanes, 1.0, 0.25, log, str(number)) for number in range(100)]
+    await asyncio.gather(*calls)
+    await cancel(watching)
+    assert most == 2
+    # Two places and a quarter of a second would take 12.5 s; a second more for each of
+    # them, one after the other, takes 62.5.
+    assert now() < 25.0
+
+
+@pytest.mark.parametrize("after_s", [0.5, 1.5])
+async def test_a_call_that_ends_before_it_goes_gives_all_of_it_back(after_s):
+    lanes = make_lanes(1)
+    log: list[str] = []
+    gone = asyncio.create_task(get_ready(lanes, 1.0, 5.0, log, "gone"))
+    other = asyncio.create_task(get_ready(lanes, 1.0, 5.0, log, "other"))
+    await asyncio.sleep(after_s)
+    await cancel(gone)
+    await other
+    assert lanes.in_flight(Verb.SUBMIT) == 0
+    await get_ready(lanes, 1.0, 5.0, log, "last")
+    assert now() == 12.0
+
+
+async def test_a_call_cancelled_in_the_moment_it_gets_its_place_again_passes_it_on():
+    lanes = make_lanes(1)
+    log: list[str] = []
+    first = asyncio.create_task(get_ready(lanes, 1.0, 5.0, log, "first"))
+    second = asyncio.create_task(get_ready(lanes, 2.0, 5.0, log, "second"))
+    third = asyncio.create_task(get_ready(lanes, 1.0, 5.0, log, "third"))
+    # The second goes at 2 and ends at 7, when the first has its place again.
+    asyncio.get_running_loop().call_at(7.0, first.cancel)
+    await asyncio.gather(second, third)
+    assert first.cancelled()
+    assert "first goes at 7" not in log
+    assert lanes.in_flight(Verb.SUBMIT) == 0
+    await lanes.enter(Verb.SUBMIT)
+    assert lanes.in_flight(Verb.SUBMIT) == 1
