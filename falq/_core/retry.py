@@ -1,7 +1,7 @@
 """Whether a failed call is tried again, and after how long.
 
 Owns the rules per verb and the session's retry budget. It returns decisions;
-`queue_client` carries them out.
+`submit_client` and `queue_client` carry them out.
 
     | call   | again on                              | until                        |
     |--------|---------------------------------------|------------------------------|

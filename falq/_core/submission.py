@@ -11,7 +11,7 @@ key, so a submit is sent again only where it is certain that no job exists.
     | ACCEPTED_LATE | another answer with an id in the header: look that id up  |
     | UNKNOWN       | everything else after the first byte: never sent again    |
 
-It never sends and never waits; `queue_client` acts on the verdict.
+It never sends and never waits; `submit_client` acts on the verdict.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class Driver:
         self._clock = clock
         self._spawn = spawn
         self._submitter = Submitter(
-            client=client,
+            submits=client.submits,
             books=books,
             deliveries=deliveries,
             reconciler=reconciler,

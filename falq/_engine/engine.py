@@ -616,7 +616,7 @@ class Engine:
             polls=tally.polls,
             calls={verb.value: count for verb, count in self.client.calls.items()},
             retries={verb.value: count for verb, count in self.client.retries.items()},
-            resends=self.client.resends,
+            resends=self.client.submits.resends,
             reconciling=0 if self._reconciler is None else self._reconciler.searching,
             reconciled=0 if self._reconciler is None else self._reconciler.found,
             deliveries=self.deliveries.taken,

@@ -1,8 +1,8 @@
 """Lanes for calls: how many are in flight per verb, how fast, and pauses after a 429.
 
 Owns the waiting of calls. Each verb has a lane of its own, so that a cancel is
-never stuck behind polls. `flow` does the arithmetic; `queue_client` is the
-only caller.
+never stuck behind polls. `flow` does the arithmetic; `carrier` and the two
+clients are the only callers.
 
 Order in which a call passes: its lane, the shared pause, the account's rate. The
 pause comes after the lane, so that it holds for those as well who were in line

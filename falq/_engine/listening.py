@@ -1,6 +1,6 @@
 """A reply that is read as it comes, and the place in a lane that it holds.
 
-Owns giving the place back: once, when the reply is closed. `queue_client` makes it.
+Owns giving the place back: once, when the reply is closed. `carrier` makes it.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ from falq._core.refusal import is_account_wide
 from falq._engine.bookkeeper import Bookkeeper, hash_of, hash_of_submission
 from falq._engine.deliveries import Deliveries
 from falq._engine.job import Job
-from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import LostSubmit, Reconciler, Resolution
+from falq._engine.submit_client import SubmitClient
 from falq.errors import (
     ApiError,
     ArgumentError,
@@ -57,7 +57,7 @@ class Submitter:
     """Submits jobs.
 
     Args:
-        client: Who sends.
+        submits: Who sends.
         books: Who writes to the journal, if there is one.
         deliveries: Who knows of webhooks.
         reconciler: Who looks for lost submits, if that is asked for.
@@ -72,7 +72,7 @@ class Submitter:
     def __init__(
         self,
         *,
-        client: QueueClient,
+        submits: SubmitClient,
         books: Bookkeeper | None,
         deliveries: Deliveries,
         reconciler: Reconciler | None,
@@ -83,7 +83,7 @@ class Submitter:
         clock: Callable[[], float],
         wall_clock: Callable[[], datetime],
     ) -> None:
-        self._client = client
+        self._submits = submits
         self._books = books
         self._deliveries = deliveries
         self._reconciler = reconciler
@@ -168,7 +168,7 @@ class Submitter:
             return url
 
         try:
-            return await self._client.submit(
+            return await self._submits.submit(
                 submission,
                 on_sending=watch.on_sending,
                 on_retry=watch.on_retry,
@@ -233,7 +233,7 @@ class Submitter:
         return self._on_unknown == "resubmit" and resolution.is_absent and is_wanted
 
     def _allow_resend(self, job: Job, error: SubmissionUnknownError) -> None:
-        self._client.resends += 1
+        self._submits.resends += 1
         logger.warning(
             "job %s is submitted again: the history did not list its lost submit; it may cost "
             "twice",
@@ -293,7 +293,7 @@ class _Watch:
 
 
 class _Notes:
-    """What the journal is told of one job's submit; see `queue_client.SubmitNotes`."""
+    """What the journal is told of one job's submit; see `submit_client.SubmitNotes`."""
 
     def __init__(self, books: Bookkeeper, job: Job, lost: SubmissionUnknownError | None) -> None:
         self._books = books

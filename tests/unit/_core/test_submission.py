@@ -15,7 +15,7 @@ ENDPOINT = EndpointId.parse("fal-ai/flux/schnell")
 HEADER_ID, BODY_ID = "id-in-the-header", "id-in-the-body"
 
 MAY_BE_SENT_AGAIN = {SubmitOutcome.NOT_SENT, SubmitOutcome.REFUSED}
-"""What `queue_client` repeats without being asked to."""
+"""What `submit_client` repeats without being asked to."""
 
 SURELY_NO_JOB = {307, 308, 400, 401, 402, 403, 404, 405, 409, 413, 415, 422, 429}
 """Written down here once more: the table and this must be changed together."""
