@@ -12,6 +12,7 @@ from pathlib import Path
 from falq.cli.failures import OK
 from falq.cli.output import Output, describe_size
 from falq.media import UploadProgress
+from falq.media.upload_source import check_file
 from falq.model import ObjectLifecycle
 from falq.session import Session
 
@@ -38,7 +39,12 @@ async def upload(paths: Sequence[Path], output: Output, *, expires_s: int | None
         paths: Which.
         output: Where to.
         expires_s: Seconds that they live; None leaves it to the account.
+
+    Raises:
+        ArgumentError: One of them cannot be read; none was sent.
     """
+    for path in paths:
+        check_file(path)
     lifecycle = None if expires_s is None else ObjectLifecycle(expiration_s=expires_s)
     async with Session() as session:
         for path in paths:

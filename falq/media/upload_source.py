@@ -409,6 +409,15 @@ def _read_from_here(stream: Any) -> Any:
         stream.seek(place)
 
 
+def check_file(path: Path) -> None:
+    """Check that a file can be read, as `open_source` will.
+
+    Raises:
+        ArgumentError: It is not there, is no regular file, or cannot be read.
+    """
+    _open_regular(path).close()
+
+
 def _open_regular(path: Path) -> io.FileIO:
     shown = printable(str(path), limit=120)
     try:

@@ -18,12 +18,15 @@ async def test_each_uploaded_file_is_a_line_with_its_url(run_falq, emulator, tmp
     assert emulator.stats().uploads == 2
 
 
-async def test_a_missing_file_is_said_and_those_before_it_are_uploaded(
-    run_falq, emulator, tmp_path
+@pytest.mark.parametrize("name", ["none.png", "folder"])
+async def test_a_file_that_cannot_be_read_is_said_before_any_is_uploaded(
+    run_falq, emulator, tmp_path, name
 ):
     (tmp_path / "cat.png").write_bytes(b"png")
-    ran = await run_falq("upload", "cat.png", "none.png")
-    assert ran.code != 0
-    assert "none.png" in ran.err
-    assert len(ran.lines) == 1
-    assert emulator.stats().uploads == 1
+    (tmp_path / "folder").mkdir()
+    ran = await run_falq("upload", "cat.png", name)
+    assert ran.code == 2
+    assert f"{name} " in ran.err
+    assert "nothing was sent" in ran.err
+    assert ran.lines == []
+    assert emulator.stats().uploads == 0
