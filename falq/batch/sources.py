@@ -146,8 +146,9 @@ class ItemSource:
         is_once = isinstance(self._items, Iterator)
         if is_once and (keep or self._is_spent):
             raise ArgumentError(
-                "the items come from an iterator, which can be read once: pass a list to have "
-                "all rows checked first, or run without the check",
+                "the items come from an iterator, which can be read once; they are read to check "
+                "them all and again to run them: pass a list, or an object that makes a new "
+                "iterator each time",
                 argument="manifest",
             )
         self._is_spent = True
