@@ -81,6 +81,10 @@ CostOf: TypeAlias = Callable[[str, float], float | None]
 CANCEL_WAIT_S = 0.4
 """How long a job whose time is over waits for the answer to its cancel, in seconds."""
 
+BLIND_S = 120.0
+"""How long checks may fail in a row before the result is asked for, in seconds: it is
+kept for a while only, and fal may know it where its status is not to be had."""
+
 EARLY_RESULT = Backoff(base_s=0.5, cap_s=15.0)
 """Extra wait, in seconds, while a server says COMPLETED and denies the result."""
 
@@ -279,12 +283,8 @@ class Driver:
                 return None
             if job.stop_error is not None:
                 raise job.stop_error
-            job.completed = self._clock()
-            job.move(JobMove.COMPLETE)
-            if self._books is not None and job.journal_number is not None:
-                self._books.see_completed(job)
             try:
-                return await self._fetch(job, ticket)
+                return await self._read_end(job, ticket)
             except NotReadyError:
                 self._note_late_result(job)
                 if job.is_settled:
@@ -296,8 +296,29 @@ class Driver:
                 await asyncio.sleep(EARLY_RESULT.ceiling_s(early) if early else 0.0)
                 early += 1
 
+    async def _read_end(self, job: Job, ticket: Ticket) -> Any:
+        """Fetch the result of a job that is completed, or that no check can reach.
+
+        Raises:
+            NotReadyError: It is not there, or an outage says nothing of the job.
+        """
+        is_seen = isinstance(job.status, Completed)
+        job.completed = self._clock()
+        job.move(JobMove.COMPLETE)
+        if is_seen and self._books is not None and job.journal_number is not None:
+            self._books.see_completed(job)
+        try:
+            return await self._fetch(job, ticket)
+        except FalqError as error:
+            if is_seen or _ends(error):
+                raise
+            raise NotReadyError from error
+
     async def _wait_completed(self, job: Job, ticket: Ticket) -> None:
-        """Return when the server has said that the job is completed, or it is to end otherwise."""
+        """Return when the server has said that the job is completed, or it is to end otherwise.
+
+        Or when checks have failed for so long that only the result can tell.
+        """
         if not job.is_told:
             job.is_announced = self._deliveries.expects(job)
             is_followed = not job.is_announced and self._start_stream(job)
@@ -513,6 +534,7 @@ class Driver:
         job.polls += 1
         self.tally.polls += 1
         job.missing = 0
+        job.failing_since = None
         if self._hook is not None:
             self._tell(events.Polled, job, polls=job.polls, next_in_s=next_in_s)
         self._hear(job, status)
@@ -533,6 +555,7 @@ class Driver:
         """Take in a status that a stream brought."""
         self._client.oddities.see_status(status)
         job.missing = 0
+        job.failing_since = None
         self.poller.overhear(job, status)
         self._hear(job, status)
         if isinstance(status, Completed):
@@ -548,8 +571,14 @@ class Driver:
         self.tally.polls += 1
         self._tell(events.PollFailed, job, error=error, next_in_s=next_in_s)
         end = self._end_after(job, error)
+        now = self._clock()
         if end is not None:
             job.stop_error = end
+            job.give_turn()
+        elif job.failing_since is None:
+            job.failing_since = now
+        elif now - job.failing_since >= BLIND_S:
+            job.failing_since = now
             job.give_turn()
 
     def _end_after(self, job: Job, error: FalqError) -> FalqError | None:
@@ -639,7 +668,8 @@ class Driver:
         return tell
 
     def _note_late_result(self, job: Job) -> None:
-        if self._books is not None and job.journal_number is not None:
+        is_seen = isinstance(job.status, Completed)
+        if is_seen and self._books is not None and job.journal_number is not None:
             self._books.note_completed(job)
 
     def _tell(self, kind: type[events.Event], job: Job, **facts: Any) -> None:
@@ -664,6 +694,14 @@ def _kinds_of(job: Job) -> tuple[str, ...]:
     if is_attached or job.is_reconciled or job.completed is not None:
         return ()
     return job.kinds or (job.endpoint,)
+
+
+def _ends(error: FalqError) -> bool:
+    """Return whether what a result call ended with ends a job that nobody saw completed."""
+    if isinstance(error, JobLostError):
+        # Checks say that, by more than one answer.
+        return False
+    return isinstance(error, JobError | AuthenticationError)
 
 
 def _is_news(before: Status, after: Status) -> bool:

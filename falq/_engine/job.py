@@ -105,6 +105,8 @@ class Job:
         stop_cause: Why the driver was told to let go of it; `Stop`.
         stop_error: What a stopped job ends with, if the cause alone does not say.
         has_begun: Whether the driver has taken it up.
+        failing_since: Loop instant of the first failed check in a row, or of the last
+            look for its result that they led to.
         first_missing: Loop instant of the first 404 in a row.
         missing: 404 answers in a row.
         key: The caller's own name for it in the journal.
@@ -154,6 +156,7 @@ class Job:
     stop_error: FalqError | None = None
     has_begun: bool = False
     on_settled: Callable[[Job], None] | None = field(default=None, repr=False)
+    failing_since: float | None = None
     first_missing: float | None = None
     missing: int = 0
     key: str | None = None

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 import falq
+from falq._journal.memory import MemoryJournal
+from falq._journal.states import RecordState
 from falq.emulator import Fault, Scenario
 from falq.testing import LoopbackEmulator, LoopbackTransport
 
@@ -387,3 +389,41 @@ async def test_a_job_that_prints_more_than_a_status_may_hold_is_seen_to_end(a_se
         words = [status.word async for status in handle.events(logs=True)]
         assert await handle == {"n": 1}
     assert words[-1] == "COMPLETED"
+
+
+async def test_a_result_is_asked_for_when_checks_alone_fail(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=5.0))
+    network = Outage(emulator.transport())
+    network.is_down, network.verbs_down = True, {"status"}
+    async with a_session(emulator, transport=network) as session:
+        assert await session.subscribe("acme/echo", {"n": 1}) == {"n": 1}
+    assert 120 < now() < 240
+
+
+async def test_a_job_that_runs_on_while_checks_fail_is_asked_for_seldom(a_session):
+    emulator = LoopbackEmulator(Scenario(run_s=600.0))
+    network = Outage(emulator.transport())
+    network.is_down, network.verbs_down = True, {"status"}
+    async with (
+        MemoryJournal() as journal,
+        a_session(emulator, transport=network, journal=journal) as session,
+    ):
+        handle = await session.submit("acme/echo", {"n": 1})
+        await asyncio.sleep(500.0)
+        assert emulator.stats().calls["result"] <= 4
+        row = await journal.load_job(number=handle.journal_number)
+        assert (row.state, row.completed_at) == (RecordState.ACCEPTED, None)
+        assert await handle == {"n": 1}
+        assert now() < 800
+
+
+@pytest.mark.parametrize("down_s", [200.0, 4000.0])
+async def test_an_outage_of_status_and_result_ends_no_running_job(a_session, down_s):
+    emulator = LoopbackEmulator(Scenario(run_s=100.0))
+    network = Outage(emulator.transport())
+    async with a_session(emulator, transport=network) as session:
+        handle = await session.submit("acme/echo", {"n": 1})
+        network.is_down = True
+        await asyncio.sleep(down_s)
+        network.is_down = False
+        assert await handle == {"n": 1}
