@@ -1,9 +1,8 @@
 """One job from top to bottom: slot, submit, watch, result, outcome.
 
-Owns the order of things and the end of each job. It composes scheduler, queue
-client and poller, which do not know each other, and is the poller's checker. A
-job attached by its id, or found in the journal, enters the same function where it
-stands, so there is one way to settle.
+Owns the order of things and the end of each job. It composes scheduler, submitter,
+watcher and queue client. A job attached by its id, or found in the journal, enters
+the same function where it stands, so there is one way to settle.
 
 With a journal each step is written down before the next (promises D5): planned,
 sending, accepted, completed, result, or how else it ended.
@@ -26,32 +25,29 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from attrs import define
-
 from falq import events
 from falq._core.backoff import Backoff
 from falq._core.lifecycle import JobMove, JobState
 from falq._core.messages import Reply
 from falq._core.protocol import CANCELLED_WORDS, make_ticket
 from falq._core.recorded import load_result
-from falq._core.recovery import Step, decide_end
+from falq._core.recovery import Step
 from falq._core.result import (
-    GONE_AFTER,
-    LATE_ID_GRACE_S,
     NotReadyError,
     job_failure,
     read_billable_units,
 )
-from falq._core.resumption import dump_token
 from falq._engine.bookkeeper import Bookkeeper
 from falq._engine.deliveries import Deliveries
+from falq._engine.endings import cancelled_error, facts_of, tie_to_job, timeout_error, unsent_error
 from falq._engine.job import Job, Stop
-from falq._engine.poller import Poller
 from falq._engine.queue_client import QueueClient
 from falq._engine.reconciler import Reconciler
 from falq._engine.scheduler import Scheduler
-from falq._engine.streams import StatusStreams
 from falq._engine.submitter import Submitter
+from falq._engine.tally import Tally
+from falq._engine.teller import Teller
+from falq._engine.watcher import Watcher
 from falq.errors import (
     AuthenticationError,
     FalqError,
@@ -59,17 +55,13 @@ from falq.errors import (
     JobError,
     JobLostError,
     JobTimeoutError,
-    RequestNotFoundError,
-    ResponseTooLargeError,
     SessionClosedError,
 )
 from falq.model import (
     CancelOutcome,
     Completed,
-    Completion,
     EndpointId,
     OnUnknown,
-    Status,
     Ticket,
 )
 
@@ -81,24 +73,8 @@ CostOf: TypeAlias = Callable[[str, float], float | None]
 CANCEL_WAIT_S = 0.4
 """How long a job whose time is over waits for the answer to its cancel, in seconds."""
 
-BLIND_S = 120.0
-"""How long checks may fail in a row before the result is asked for, in seconds: it is
-kept for a while only, and fal may know it where its status is not to be had."""
-
 EARLY_RESULT = Backoff(base_s=0.5, cap_s=15.0)
 """Extra wait, in seconds, while a server says COMPLETED and denies the result."""
-
-
-@define
-class Tally:
-    """How many jobs ended how."""
-
-    submitted: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    timed_out: int = 0
-    polls: int = 0
 
 
 class Driver:
@@ -107,35 +83,35 @@ class Driver:
     Args:
         scheduler: Where a job waits for its slot.
         client: Who speaks to the server.
+        watcher: Who watches accepted jobs.
         books: Who writes to the journal, if there is one.
         deliveries: Who knows of webhooks.
         reconciler: Who looks for lost submits, if that is asked for.
         on_unknown: What becomes of those that are not found.
         on_account_error: Hears of a key that is refused for a job that was accepted.
         on_account_good: Hears of each job that succeeds.
-        hook: The session's observer, if there is one.
+        tell: Tells the observer.
+        tally: Counts jobs.
         cost_of: Returns what units of an endpoint cost in US dollars, None if unknown.
         clock: Loop time in seconds.
         wall_clock: Aware UTC time.
         spawn: Starts a task that the session owns and waits for when it is left.
     """
 
-    poller: Poller[Job]
-    streams: StatusStreams | None = None
-    completion: Completion = "poll"
-
     def __init__(
         self,
         *,
         scheduler: Scheduler,
         client: QueueClient,
+        watcher: Watcher,
         books: Bookkeeper | None,
         deliveries: Deliveries,
         reconciler: Reconciler | None,
         on_unknown: OnUnknown,
         on_account_error: Callable[[FalqError], None],
         on_account_good: Callable[[], None],
-        hook: events.Hook | None,
+        tell: Teller,
+        tally: Tally,
         cost_of: CostOf,
         clock: Callable[[], float],
         wall_clock: Callable[[], datetime],
@@ -143,11 +119,12 @@ class Driver:
     ) -> None:
         self._scheduler = scheduler
         self._client = client
+        self._watcher = watcher
         self._books = books
         self._deliveries = deliveries
         self._on_account_error = on_account_error
         self._on_account_good = on_account_good
-        self._hook = hook
+        self._tell = tell
         self._cost_of = cost_of
         self._clock = clock
         self._spawn = spawn
@@ -158,12 +135,12 @@ class Driver:
             reconciler=reconciler,
             on_unknown=on_unknown,
             lend=scheduler.lent,
-            tell=self._tell,
+            tell=tell,
             on_retry=self._on_retry,
             clock=clock,
             wall_clock=wall_clock,
         )
-        self.tally = Tally()
+        self._tally = tally
 
     async def run_job(self, job: Job) -> None:
         """Bring one job to its outcome. Raises nothing but the session's own end."""
@@ -188,7 +165,7 @@ class Driver:
                 error=JobError(
                     "falq itself failed while it handled the job; the log has the traceback, "
                     "please report it",
-                    **self._facts(job),
+                    **facts_of(job),
                 ),
             )
         else:
@@ -210,7 +187,7 @@ class Driver:
             job.is_sent = step is Step.RESOLVE
             self._tell(events.Admitted, job)
             ticket = await self._submitter.obtain(job, job.submission, is_lost=step is Step.RESOLVE)
-            self.tally.submitted += 1
+            self._tally.submitted += 1
             if job.is_settled:
                 # Its time passed meanwhile; now that it has a name it can be cancelled.
                 job.ticket = ticket
@@ -277,7 +254,7 @@ class Driver:
         await self._deliveries.recall(job)
         early = 0
         while True:
-            await self._wait_completed(job, ticket)
+            await self._watcher.wait_completed(job, ticket)
             if job.is_settled:
                 # The session closed between the turn that was given and this line.
                 return None
@@ -313,52 +290,6 @@ class Driver:
             if is_seen or _ends(error):
                 raise
             raise NotReadyError from error
-
-    async def _wait_completed(self, job: Job, ticket: Ticket) -> None:
-        """Return when the server has said that the job is completed, or it is to end otherwise.
-
-        Or when checks have failed for so long that only the result can tell.
-        """
-        if not job.is_told:
-            job.is_announced = self._deliveries.expects(job)
-            is_followed = not job.is_announced and self._start_stream(job)
-            self.poller.watch(
-                job,
-                line=f"{job.endpoint}/{job.rank}",
-                position=ticket.position,
-                keeps_pace=job.keeps_pace,
-                kinds=_kinds_of(job),
-                is_announced=job.is_announced or is_followed,
-            )
-            try:
-                await job.wait_turn()
-            finally:
-                self.poller.forget(job)
-                self._stop_stream(job)
-                job.is_announced = False
-        if job.is_told and not isinstance(job.status, Completed) and not job.is_settled:
-            self._hear(job, Completed())
-
-    def follow_again(self, job: Job) -> bool:
-        """Follow a watched job by a stream now that somebody wants to hear of it.
-
-        Returns:
-            Whether one does; else it is to be polled.
-        """
-        was_announced, job.is_announced = job.is_announced, False
-        if was_announced:
-            # Left to a webhook until now, it had no stream yet.
-            return self._start_stream(job, is_late=True)
-        return self.streams is not None and self.streams.renew(job)
-
-    def _start_stream(self, job: Job, *, is_late: bool = False) -> bool:
-        if self.streams is None or (job.completion or self.completion) != "stream":
-            return False
-        return self.streams.start(job, is_late=is_late)
-
-    def _stop_stream(self, job: Job) -> None:
-        if self.streams is not None:
-            self.streams.stop(job)
 
     async def _fetch(self, job: Job, ticket: Ticket) -> Any:
         done = job.status
@@ -438,11 +369,11 @@ class Driver:
         if job.stop_error is not None:
             error = job.stop_error
         elif job.stop_cause is Stop.TIMEOUT:
-            error = self.timeout_error(job, outcome)
+            error = timeout_error(job, outcome)
         elif job.stop_cause is Stop.CLOSED:
-            error = self.unsent_error(job)
+            error = unsent_error(job)
         else:
-            error = self._cancelled_error(job, outcome)
+            error = cancelled_error(job, outcome)
         await self._note_end(job, error, cancel_outcome=outcome)
         self._settle(job, error=error)
 
@@ -458,162 +389,24 @@ class Driver:
             # It has ended: without a job, or as one that may be there and was not found.
             return "unknown" if job.is_sent else "not_submitted"
         outcome = await self._client.cancel(
-            job.ticket, on_retry=self._on_retry(job, "cancel"), is_new=self._is_new(job)
+            job.ticket, on_retry=self._on_retry(job, "cancel"), is_new=self._watcher.is_new(job)
         )
         if job.cancel_outcome != "requested":
             job.cancel_outcome = outcome
         self._tell(events.CancelRequested, job, cancel_outcome=outcome)
         job.is_announced = False
-        self.poller.hurry(job)
+        self._watcher.poller.hurry(job)
         return outcome
-
-    def _is_new(self, job: Job) -> bool:
-        """Return whether a 404 may only mean that not all of the server knows the job yet."""
-        known_since = job.sent if job.accepted is None else job.accepted
-        if job.sent is None or known_since is None:
-            # Attached, or submitted by an earlier session.
-            return False
-        return self._clock() - known_since < LATE_ID_GRACE_S
-
-    def timeout_error(self, job: Job, outcome: CancelOutcome) -> JobTimeoutError:
-        """Return what a job whose time is over ends with."""
-        limit = f"client_timeout of {job.timeout_s:g} s passed"
-        if outcome == "not_submitted":
-            text = f"{limit} before the job was submitted; nothing was spent"
-        elif outcome == "already_completed":
-            text = f"{limit}, and the job completed in that moment; read its result by its id"
-        elif job.ticket is None:
-            text = f"{limit} while the submit was on the way; falq cancels the job if it was made"
-        else:
-            text = f"{limit}; falq asked the server to cancel the job ({outcome})"
-        return JobTimeoutError(
-            text,
-            timeout_s=job.timeout_s,
-            cancel_outcome=outcome,
-            possibly_billed=outcome != "not_submitted",
-            **self._facts(job),
-        )
-
-    def unsent_error(self, job: Job) -> SessionClosedError:
-        """Return what a job that was never sent ends with when its session is closed."""
-        return SessionClosedError(
-            "the session was closed before the job was submitted; nothing was spent",
-            endpoint=job.endpoint,
-            request_id=job.request_id,
-            intent_id=job.intent_id,
-        )
-
-    def _cancelled_error(self, job: Job, outcome: CancelOutcome) -> JobCancelledError:
-        if outcome == "not_submitted":
-            return JobCancelledError(
-                "the job was cancelled before it was submitted; nothing was spent",
-                **self._facts(job),
-            )
-        return JobCancelledError(
-            f"nobody waits for the job any more; its cancel: {outcome}",
-            possibly_billed=True,
-            **self._facts(job),
-        )
-
-    # What follows is the poller's half: see `poller.Checker`.
-
-    async def check(self, job: Job) -> Status:
-        """Ask the server for the job's status."""
-        if job.ticket is None:
-            raise ValueError("a job without a ticket cannot be checked")
-        try:
-            return await self._client.check(job.ticket, logs=job.with_logs > 0)
-        except ResponseTooLargeError:
-            if not job.with_logs:
-                raise
-        # Its end must be seen whatever it prints.
-        return await self._client.check(job.ticket, logs=False)
-
-    def heard(self, job: Job, status: Status, next_in_s: float | None) -> None:
-        """Take in a status."""
-        job.polls += 1
-        self.tally.polls += 1
-        job.missing = 0
-        job.failing_since = None
-        if self._hook is not None:
-            self._tell(events.Polled, job, polls=job.polls, next_in_s=next_in_s)
-        self._hear(job, status)
-        if isinstance(status, Completed):
-            self._deliveries.note_missed(job)
-            job.give_turn()
-
-    def _hear(self, job: Job, status: Status) -> None:
-        before = job.status
-        if job.has_turn and isinstance(before, Completed):
-            # A stream and a check that were both on the way: the older word comes last.
-            return
-        if self._hook is not None and (before is None or _is_news(before, status)):
-            self._tell(events.StatusChanged, job, status=status)
-        job.hear(status)
-
-    def heard_in_stream(self, job: Job, status: Status) -> None:
-        """Take in a status that a stream brought."""
-        self._client.oddities.see_status(status)
-        job.missing = 0
-        job.failing_since = None
-        self.poller.overhear(job, status)
-        self._hear(job, status)
-        if isinstance(status, Completed):
-            job.give_turn()
-
-    def lost_stream(self, job: Job) -> None:
-        """Poll a job as usual, beginning now: its stream ended before it did."""
-        self.poller.hurry(job)
-
-    def missed(self, job: Job, error: FalqError, next_in_s: float) -> None:
-        """Take in a check that failed."""
-        job.polls += 1
-        self.tally.polls += 1
-        self._tell(events.PollFailed, job, error=error, next_in_s=next_in_s)
-        end = self._end_after(job, error)
-        now = self._clock()
-        if end is not None:
-            job.stop_error = end
-            job.give_turn()
-        elif job.failing_since is None:
-            job.failing_since = now
-        elif now - job.failing_since >= BLIND_S:
-            job.failing_since = now
-            job.give_turn()
-
-    def _end_after(self, job: Job, error: FalqError) -> FalqError | None:
-        """Return what a failed check ends the job with; None to go on watching."""
-        if isinstance(error, AuthenticationError):
-            return error
-        if not isinstance(error, RequestNotFoundError):
-            return None
-        if job.cancel_outcome == "requested" or (
-            job.cancel_outcome == "not_found" and not self._is_new(job)
-        ):
-            return JobCancelledError(
-                "the job was cancelled and the server has dropped it", **self._facts(job)
-            )
-        now = self._clock()
-        if job.missing == 0:
-            job.first_missing = now
-        job.missing += 1
-        since = job.created if job.first_missing is None else job.first_missing
-        if job.missing < GONE_AFTER or now - since < LATE_ID_GRACE_S:
-            return None
-        return JobLostError(
-            "the server no longer knows the job; look for it in fal's request history",
-            **self._facts(job),
-        )
 
     def _settle(self, job: Job, *, result: Any = None, error: FalqError | None = None) -> None:
         if job.is_settled:
             return
         self._count_end(error)
         if error is not None:
-            self._complete(job, error)
+            tie_to_job(error, job)
         now = self._clock()
         job.settle(now, result=result, error=error)
-        if self._hook is not None:
+        if self._tell.is_heard:
             units = job.billable_units
             self._tell(
                 events.Settled,
@@ -625,37 +418,20 @@ class Driver:
                 cost_usd=None if units is None else self._cost_of(job.endpoint, units),
             )
 
-    @staticmethod
-    def _complete(job: Job, error: FalqError) -> None:
-        """Put onto an error what finds its job again."""
-        error.intent_id = error.intent_id or job.intent_id
-        outcome = getattr(error, "cancel_outcome", job.cancel_outcome)
-        if job.ticket is not None and not job.is_restored:
-            end = decide_end(error, is_sent=True, has_request=True, cancel_outcome=outcome)
-            error.resume_token = dump_token(job.ticket) if end is None else None
-
     def settle_from_outside(self, job: Job, error: FalqError) -> None:
         """End a job whose driver cannot, because it is busy or about to be ended."""
         self._settle(job, error=error)
 
     def _count_end(self, error: FalqError | None) -> None:
         if error is None:
-            self.tally.succeeded += 1
+            self._tally.succeeded += 1
             self._on_account_good()
         elif isinstance(error, JobCancelledError):
-            self.tally.cancelled += 1
+            self._tally.cancelled += 1
         elif isinstance(error, JobTimeoutError):
-            self.tally.timed_out += 1
+            self._tally.timed_out += 1
         else:
-            self.tally.failed += 1
-
-    def _facts(self, job: Job) -> dict[str, Any]:
-        return {
-            "endpoint": job.endpoint,
-            "request_id": job.request_id,
-            "intent_id": job.intent_id,
-            "job_id": job.job_id,
-        }
+            self._tally.failed += 1
 
     def _on_retry(self, job: Job, verb: str) -> Callable[[int, float, FalqError], None]:
         def tell(attempt: int, delay_s: float, error: FalqError) -> None:
@@ -672,29 +448,6 @@ class Driver:
         if is_seen and self._books is not None and job.journal_number is not None:
             self._books.note_completed(job)
 
-    def _tell(self, kind: type[events.Event], job: Job, **facts: Any) -> None:
-        if self._hook is None:
-            return
-        event = kind(
-            job_id=job.job_id,
-            endpoint=job.endpoint,
-            request_id=job.request_id,
-            now=self._clock(),
-            **facts,
-        )
-        try:
-            self._hook(event)
-        except Exception:
-            logger.exception("the session's event hook raised; the event is dropped")
-
-
-def _kinds_of(job: Job) -> tuple[str, ...]:
-    """Return what a job's run time is learned under: nothing if nobody knows when it began."""
-    is_attached = job.admitted is None
-    if is_attached or job.is_reconciled or job.completed is not None:
-        return ()
-    return job.kinds or (job.endpoint,)
-
 
 def _ends(error: FalqError) -> bool:
     """Return whether what a result call ended with ends a job that nobody saw completed."""
@@ -702,9 +455,3 @@ def _ends(error: FalqError) -> bool:
         # Checks say that, by more than one answer.
         return False
     return isinstance(error, JobError | AuthenticationError)
-
-
-def _is_news(before: Status, after: Status) -> bool:
-    if before.word != after.word:
-        return True
-    return getattr(before, "position", None) != getattr(after, "position", None)

@@ -24,6 +24,7 @@ from falq._core.pollplan import PollPlan
 from falq._engine.bookkeeper import Bookkeeper, hash_of
 from falq._engine.deliveries import Deliveries
 from falq._engine.driver import CostOf, Driver
+from falq._engine.endings import timeout_error
 from falq._engine.gatekeeper import Gatekeeper
 from falq._engine.home import Home
 from falq._engine.job import Job, LoadInput, Stop
@@ -37,6 +38,9 @@ from falq._engine.resuming import job_of
 from falq._engine.scheduler import Scheduler
 from falq._engine.session_statistics import SessionStatistics
 from falq._engine.streams import StatusStreams
+from falq._engine.tally import Tally
+from falq._engine.teller import Teller
+from falq._engine.watcher import Watcher
 from falq._journal.base import Journal
 from falq._journal.records import JobRecord
 from falq._transport.base import Transport
@@ -152,16 +156,28 @@ class Engine:
                 wall_clock=wall_clock,
                 spawn=self.spawn,
             )
+        self._tally = Tally()
+        tell = Teller(config.on_event, self._clock)
+        self._watcher = Watcher(
+            self.client,
+            deliveries=self.deliveries,
+            completion=config.completion,
+            tell=tell,
+            tally=self._tally,
+            clock=self._clock,
+        )
         self._driver = Driver(
             scheduler=self.scheduler,
             client=self.client,
+            watcher=self._watcher,
             books=self._books,
             deliveries=self.deliveries,
             reconciler=self._reconciler,
             on_unknown=config.on_unknown,
             on_account_error=self._gatekeeper.halt_after_submit,
             on_account_good=self._gatekeeper.resume_after_job,
-            hook=config.on_event,
+            tell=tell,
+            tally=self._tally,
             cost_of=cost_of,
             clock=self._clock,
             wall_clock=wall_clock,
@@ -178,19 +194,18 @@ class Engine:
         self.forecaster = plan.forecaster
         self._poller: Poller[Job] = Poller(
             plan,
-            checker=self._driver,
+            checker=self._watcher,
             capacity=lambda: self._lanes.limit(Verb.STATUS),
             clock=self._clock,
             draw=self._random.random,
             spawn=self.spawn,
         )
-        self._driver.poller = self._poller
+        self._watcher.poller = self._poller
         # Whether Maton passes a stream through is not documented.
-        self._driver.completion = config.completion
         if isinstance(config.gateway, Fal):
-            self._driver.streams = StatusStreams(
+            self._watcher.streams = StatusStreams(
                 self.client,
-                follower=self._driver,
+                follower=self._watcher,
                 # Fewer after a 429: who waits for a place is better polled.
                 most=lambda: self._lanes.limit(Verb.STREAM),
                 limit_bytes=config.call_limits.status_bytes,
@@ -457,7 +472,7 @@ class Engine:
         is_on_the_way = job.is_on_the_way
         self._stop_job(job, Stop.TIMEOUT)
         if is_on_the_way:
-            error = self._driver.timeout_error(job, "unknown")
+            error = timeout_error(job, "unknown")
             self._driver.settle_from_outside(job, error)
 
     def abandon(self, job: Job) -> None:
@@ -528,7 +543,7 @@ class Engine:
         """Check a job soon, and from then on as usual."""
         if job.task is None or job.is_settled:
             return
-        if not self._driver.follow_again(job):
+        if not self._watcher.follow_again(job):
             self._poller.hurry(job)
 
     def hold_back(self) -> None:
@@ -603,7 +618,7 @@ class Engine:
 
     def statistics(self) -> SessionStatistics:
         """Return the counts of this moment."""
-        tally = self._driver.tally
+        tally = self._tally
         return SessionStatistics(
             waiting=self.scheduler.waiting,
             in_flight=self.scheduler.in_flight,

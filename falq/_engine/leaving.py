@@ -15,6 +15,7 @@ from typing import Any
 from falq._core.lifecycle import JobState
 from falq._core.resumption import dump_token
 from falq._engine.driver import Driver
+from falq._engine.endings import unsent_error
 from falq._engine.job import Job, Stop
 from falq.errors import FalqError, SessionClosedError, SubmissionUnknownError
 from falq.model import CancelOutcome, OnCancel, Unfinished
@@ -103,7 +104,7 @@ class Leaving:
             "intent_id": job.intent_id,
         }
         if job.is_unsent:
-            return self._driver.unsent_error(job)
+            return unsent_error(job)
         if job.ticket is None:
             return SubmissionUnknownError(
                 "the session was closed before the answer to a submit was known: there may be a "

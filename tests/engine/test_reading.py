@@ -352,10 +352,10 @@ async def test_an_older_word_that_comes_with_the_last_one_hides_no_failure(a_ses
         waiting = asyncio.ensure_future(handle.result())
         await asyncio.sleep(61)
         # A stream tells of the end, and in the same turn comes a check that was on its way.
-        driver, job = session._opened._driver, handle._job
+        watcher, job = session._opened._watcher, handle._job
         assert job.has_turn is False
-        driver.heard_in_stream(job, falq.Completed(error="boom", error_type="internal_error"))
-        driver.heard(job, late, 1.0)
+        watcher.heard_in_stream(job, falq.Completed(error="boom", error_type="internal_error"))
+        watcher.heard(job, late, 1.0)
         with pytest.raises(falq.JobFailedError, match="boom"):
             await waiting
 

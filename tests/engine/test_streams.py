@@ -49,10 +49,10 @@ async def test_a_hundred_jobs_have_no_more_streams_than_the_setting(a_session):
         most = 0
         while not all(job.done() for job in jobs):
             await asyncio.sleep(0.1)
-            most = max(most, session._engine._driver.streams.open)
+            most = max(most, session._engine._watcher.streams.open)
         assert [job.result()["n"] for job in jobs] == list(range(100))
         assert most == 7
-        assert session._engine._driver.streams.open == 0
+        assert session._engine._watcher.streams.open == 0
     assert emulator.stats().duplicates == 0
 
 
@@ -200,7 +200,7 @@ async def test_a_cancelled_job_ends_and_so_does_its_stream(a_session):
         with pytest.raises(falq.JobCancelledError):
             await handle
         await asyncio.sleep(2)
-        assert session._engine._driver.streams.open == 0
+        assert session._engine._watcher.streams.open == 0
 
 
 async def test_a_client_timeout_ends_the_stream_as_well(a_session):
@@ -209,7 +209,7 @@ async def test_a_client_timeout_ends_the_stream_as_well(a_session):
         with pytest.raises(falq.JobTimeoutError):
             await session.subscribe("acme/echo", SLOW, client_timeout=5)
         await asyncio.sleep(2)
-        assert session._engine._driver.streams.open == 0
+        assert session._engine._watcher.streams.open == 0
 
 
 async def test_closing_while_streams_are_open_leaves_nothing(a_session):
@@ -240,7 +240,7 @@ async def test_a_job_that_is_cancelled_at_any_moment_leaves_no_stream(a_session,
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.sleep(2)
-        assert session._engine._driver.streams.open == 0
+        assert session._engine._watcher.streams.open == 0
         assert session._engine._lanes.in_flight(Verb.STREAM) == 0
         assert session.statistics().in_flight == 0
 
