@@ -1,7 +1,7 @@
 """The queue's wire: build the call for each verb, read the good replies.
 
 Owns every path and body field of fal's queue. It never sends, waits or
-retries; the clients of the engine do, ask `submission` what the answer to a submit
+retries: the engine's clients do, and ask `submission` what the answer to a submit
 means and `refusal` what an answer that says no means.
 
 Facts are those of fal's HTTP reference and of fal_client 1.0.3 (2026-09):
