@@ -222,12 +222,17 @@ class _Lane:
 
     def leave(self) -> None:
         self.in_flight -= 1
-        for line in (self._returning, self._waiters):
-            while line and self.in_flight < self.adaptive.limit:
-                waiter = line.popleft()
-                if not waiter.done():
-                    self.in_flight += 1
-                    waiter.set_result(None)
+        if self._returning:
+            self._admit(self._returning)
+        if self._waiters:
+            self._admit(self._waiters)
+
+    def _admit(self, line: deque[asyncio.Future[None]]) -> None:
+        while line and self.in_flight < self.adaptive.limit:
+            waiter = line.popleft()
+            if not waiter.done():
+                self.in_flight += 1
+                waiter.set_result(None)
 
     def lend(self) -> bool:
         if self._lenders >= self.lead.limit(self.adaptive.limit):
