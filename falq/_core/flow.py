@@ -18,6 +18,12 @@ rounding: without it a caller that waits exactly as told could come too early
 and be told to wait for a time that no clock can show.
 """
 
+_LEAD_MARGIN = 1.5
+"""Calls that get ready for one that is missing: they come in groups."""
+
+_LEAD_WEIGHT = 1 / 16
+"""What the last of the times that a lead goes by counts in their average."""
+
 
 @define
 class TokenBucket:
@@ -170,10 +176,6 @@ class Lead:
         wanted = _LEAD_MARGIN * places * self._ready_s
         # Not divided first: a call may take no time that a clock can show.
         return math.ceil(most if wanted >= most * self._call_s else wanted / self._call_s)
-
-
-_LEAD_MARGIN = 1.5
-_LEAD_WEIGHT = 1 / 16
 
 
 def _averaged(average_s: float | None, took_s: float) -> float:

@@ -594,7 +594,7 @@ class Engine:
         self._cancel_loops()
         self._lanes.close()
         await self._end_main()
-        self.client.close()
+        self.client.carrier.close()
         await self._close_transport()
 
     async def _wait_for(self, waited: set[asyncio.Future[Any]], deadline: float) -> None:
@@ -629,8 +629,8 @@ class Engine:
             cancelled=tally.cancelled,
             timed_out=tally.timed_out,
             polls=tally.polls,
-            calls={verb.value: count for verb, count in self.client.calls.items()},
-            retries={verb.value: count for verb, count in self.client.retries.items()},
+            calls={verb.value: count for verb, count in self.client.carrier.calls.items()},
+            retries={verb.value: count for verb, count in self.client.carrier.retries.items()},
             resends=self.client.submits.resends,
             reconciling=0 if self._reconciler is None else self._reconciler.searching,
             reconciled=0 if self._reconciler is None else self._reconciler.found,

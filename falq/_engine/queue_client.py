@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -22,7 +21,6 @@ from falq._core.result import ResultJudge
 from falq._core.retry import Failure, RetryBudget, RetrySettings, decide_wait_s
 from falq._engine.carrier import Carrier
 from falq._engine.lanes import Lanes
-from falq._engine.listening import HeldStream
 from falq._engine.oddities import Oddities
 from falq._engine.submit_client import SubmitClient
 from falq._transport.base import Transport
@@ -54,6 +52,7 @@ class QueueClient:
         oddities: Told of what is odd in answers.
 
     Attributes:
+        carrier: Carries every call, and counts them.
         submits: Who submits.
         oddities: Told of what is odd in answers.
     """
@@ -76,7 +75,7 @@ class QueueClient:
         advise: Advise = advise_nothing,
         oddities: Oddities,
     ) -> None:
-        self._carrier = Carrier(
+        self.carrier = Carrier(
             transport,
             lanes,
             budget=RetryBudget(retry.budget),
@@ -89,7 +88,7 @@ class QueueClient:
         self._cancel_within_s = cancel_within_s
         self.oddities = oddities
         self.submits = SubmitClient(
-            self._carrier,
+            self.carrier,
             check=functools.partial(self.check, logs=False),
             retry=retry,
             delivery=delivery,
@@ -100,16 +99,6 @@ class QueueClient:
             oddities=oddities,
         )
 
-    @property
-    def calls(self) -> Counter[Verb]:
-        """Calls that went, by verb."""
-        return self._carrier.calls
-
-    @property
-    def retries(self) -> Counter[Verb]:
-        """Of these, those that were not the first of their kind."""
-        return self._carrier.retries
-
     async def check(self, ticket: Ticket, *, logs: bool) -> Status:
         """Ask for the status, once.
 
@@ -118,11 +107,11 @@ class QueueClient:
             WireError: The answer is no status.
             TransportError: There is no whole answer.
         """
-        reply = await self._carrier.send(protocol.build_status(ticket, logs=logs), first=True)
+        reply = await self.carrier.send(protocol.build_status(ticket, logs=logs), first=True)
         if reply.status_code >= 300:
-            error = self._carrier.read_error(reply, endpoint=ticket, doing="read the status")
+            error = self.carrier.read_error(reply, endpoint=ticket, doing="read the status")
             if isinstance(error, RateLimitError):
-                self._carrier.lanes.pause(
+                self.carrier.lanes.pause(
                     min(error.retry_after_s or 0.0, self._retry.longest_wait_s)
                 )
             raise error
@@ -165,28 +154,28 @@ class QueueClient:
         call = protocol.build_cancel(ticket)
         for attempt in itertools.count(1):
             wait_s: float | None = EARLY_CANCEL_S
-            await self._carrier.lanes.enter(Verb.CANCEL)
+            await self.carrier.lanes.enter(Verb.CANCEL)
             try:
                 if attempt == 1:
-                    limit.reschedule(self._carrier.clock() + self._cancel_within_s)
-                reply = await self._carrier.carry(call, first=attempt == 1)
+                    limit.reschedule(self.carrier.clock() + self._cancel_within_s)
+                reply = await self.carrier.carry(call, first=attempt == 1)
                 outcome = protocol.read_cancel(reply)
                 if outcome is not None and not (is_new and outcome == "not_found"):
                     return outcome
-                error = self._carrier.read_error(reply, endpoint=ticket, doing="cancel")
+                error = self.carrier.read_error(reply, endpoint=ticket, doing="cancel")
                 if outcome is None:
                     wait_s = self._wait_for_cancel(attempt, error)
             except TransportError as failure:
                 error = failure
                 wait_s = self._wait_for_cancel(attempt, error)
             finally:
-                self._carrier.lanes.leave(Verb.CANCEL)
+                self.carrier.lanes.leave(Verb.CANCEL)
             if wait_s is None:
                 break
             on_retry(attempt, wait_s, error)
             # Few and urgent: cancels do not ask the budget.
             await asyncio.sleep(wait_s)
-            self._carrier.retries[Verb.CANCEL] += 1
+            self.carrier.retries[Verb.CANCEL] += 1
         return "unknown"
 
     def _wait_for_cancel(self, attempt: int, error: FalqError) -> float | None:
@@ -197,7 +186,7 @@ class QueueClient:
             self._retry,
             Failure.BROKEN,
             attempt=attempt,
-            draw=self._carrier.draw(),
+            draw=self.carrier.draw(),
             retry_after_s=getattr(error, "retry_after_s", None),
         )
 
@@ -224,18 +213,18 @@ class QueueClient:
         """
         call = protocol.build_result(ticket)
         judge = ResultJudge(ticket, completed)
-        started = self._carrier.clock()
+        started = self.carrier.clock()
         attempt = 0
         while True:
             attempt += 1
             failure, retry_after_s = Failure.BROKEN, None
             try:
-                reply = await self._carrier.send(call, first=attempt == 1)
+                reply = await self.carrier.send(call, first=attempt == 1)
                 on_reply(reply)
                 if 200 <= reply.status_code < 300 and reply.status_code != 202:
                     return judge.accept(protocol.read_payload(reply, ticket))
                 error = judge.weigh(
-                    reply, self._carrier.read_error(reply, endpoint=ticket, doing="read the result")
+                    reply, self.carrier.read_error(reply, endpoint=ticket, doing="read the result")
                 )
                 if reply.status_code == 429:
                     failure = Failure.THROTTLED
@@ -250,22 +239,15 @@ class QueueClient:
                 self._retry,
                 failure,
                 attempt=attempt,
-                draw=self._carrier.draw(),
+                draw=self.carrier.draw(),
                 retry_after_s=retry_after_s,
             )
-            if (
-                wait_s is None
-                or self._carrier.clock() - started + wait_s > self._retry.result_for_s
-            ):
+            if wait_s is None or self.carrier.clock() - started + wait_s > self._retry.result_for_s:
                 raise error
             if failure is Failure.THROTTLED:
-                self._carrier.lanes.pause(wait_s)
+                self.carrier.lanes.pause(wait_s)
             on_retry(attempt, wait_s, error)
-            await self._carrier.wait_to_retry(Verb.RESULT, max(wait_s, judge.least_wait_s))
-
-    def close(self) -> None:
-        """Send nothing any more."""
-        self._carrier.close()
+            await self.carrier.wait_to_retry(Verb.RESULT, max(wait_s, judge.least_wait_s))
 
     async def ask(self, call: Call) -> Reply:
         """Carry a call to another of the gateway's addresses, once, in its own lane.
@@ -275,20 +257,4 @@ class QueueClient:
             TransportError: There is no reply.
             UnsupportedError: The gateway does not reach it. Nothing was sent.
         """
-        return await self._carrier.send(call, first=True)
-
-    async def listen(self, call: Call, *, idle_s: float) -> HeldStream:
-        """Carry a call once, whose reply is read as it comes.
-
-        It holds its place in its lane until it is closed.
-
-        Args:
-            call: What to send.
-            idle_s: Seconds that may pass without a byte.
-
-        Raises:
-            SessionClosedError: The session is closed. Nothing was sent.
-            TransportError: There is no reply.
-            UnsupportedError: The gateway does not reach it. Nothing was sent.
-        """
-        return await self._carrier.listen(call, idle_s=idle_s)
+        return await self.carrier.send(call, first=True)

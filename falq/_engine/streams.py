@@ -167,7 +167,7 @@ class StatusStreams:
 
     async def _listen(self, job: Job, ticket: Ticket) -> None:
         call = build_status_stream(ticket, logs=job.with_logs > 0)
-        stream = await self._client.listen(call, idle_s=IDLE_S)
+        stream = await self._client.carrier.listen(call, idle_s=IDLE_S)
         try:
             if stream.status_code != 200 or not is_event_stream(stream.headers):
                 self._note_refusal(stream.status_code)

@@ -149,7 +149,7 @@ class DirectRuns:
         attempt = 1
         while True:
             try:
-                return await self._client.listen(call, idle_s=idle_s)
+                return await self._client.carrier.listen(call, idle_s=idle_s)
             except TransportError as error:
                 await self._wait_or_raise(error, endpoint, attempt)
                 attempt += 1

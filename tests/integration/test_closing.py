@@ -185,7 +185,7 @@ async def test_whoever_asks_after_the_end_is_told_that_the_session_is_closed():
         with pytest.raises(falq.SessionClosedError):
             await client.ask(call)
         with pytest.raises(falq.SessionClosedError):
-            await client.listen(call, idle_s=1.0)
+            await client.carrier.listen(call, idle_s=1.0)
 
 
 INTERRUPTED = """
