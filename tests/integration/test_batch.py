@@ -525,7 +525,7 @@ async def test_a_later_run_tells_its_own_counts_and_those_of_the_batch(emulator,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", [Scenario(run_s=0.5, runners=50)])
+@pytest.mark.parametrize("scenario", [Scenario(run_s=2.0, runners=50)])
 async def test_a_run_that_fetches_what_an_earlier_one_sent_has_spent_nothing(
     emulator, tmp_path, until
 ):
